@@ -1,0 +1,143 @@
+"""A claim is data: what is said, where, the value expected, how it is measured, and the verdict.
+
+A verdict rests on an interval. With e ± t the expected band and [low, high] the measured interval:
+*reproduced* when the interval lies inside the band, *not reproduced* when it is disjoint from it, *undecided* otherwise or
+when the tier is too small, *unverifiable* when the source of the expected value is not sure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Source = Literal["text", "table", "figure", "code", "theorem", "derived", "measured", "unverified"]
+Ruling = Literal["reproduced", "not reproduced", "undecided", "unverifiable"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured number with its interval.
+
+    Args:
+        value: the number itself.
+        low, high: the interval that the verdict is read from: a confidence interval of a fit, or the spread over engines and precisions
+            of a deterministic number.
+        sample: how many independent values stand behind it (seeds, depths, cells).
+        note: one sentence on how the interval was made, shown in the report.
+    """
+
+    value: float
+    low: float
+    high: float
+    sample: int = 1
+    note: str = ""
+
+    @classmethod
+    def spread(cls, values: list[float], note: str = "spread over precisions and engines") -> Measured:
+        """A deterministic number computed several times: the first value, the range of all."""
+        return cls(values[0], min(values), max(values), len(values), note)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper and how it is judged.
+
+    Args:
+        id: `paper.row.name`, unique, e.g. `marion2024.4.true-maximum`.
+        statement: the statement in our words.
+        where: where the paper says it ("Prop. 3, Fig. 1 left").
+        quantity: the number that is measured, in words.
+        measure: rows of the study -> Measured. Raises LookupError when the rows needed are absent.
+        expected: e, the expected value, in the unit of `quantity`.
+        tolerance: t ≥ 0, absolute half-width of the band around e.
+        source: where e comes from; `unverified` makes the verdict *unverifiable*.
+        relation: `within` e ± t, `at most` e + t, or `at least` e − t.
+        tiers: the tiers at which the sizes can decide the claim; elsewhere it is *undecided*.
+        expected_ruling: `not reproduced` for a statement known to be false as printed; `--strict` compares with it.
+        minimum_sample: smaller samples leave the claim *undecided* (5 seeds for an exponent).
+    """
+
+    id: str
+    statement: str
+    where: str
+    quantity: str
+    measure: Callable[[pl.DataFrame], Measured]
+    expected: float
+    tolerance: float
+    source: Source
+    relation: Literal["within", "at most", "at least"] = "within"
+    tiers: tuple[str, ...] = ("quick", "paper")
+    expected_ruling: Ruling = "reproduced"
+    minimum_sample: int = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, what was measured, and the ruling; `seconds` is the computing time of the rows behind it."""
+
+    claim: Claim
+    measured: Measured | None
+    ruling: Ruling
+    reason: str
+    tier: str
+    seconds: float = 0.0
+
+    @property
+    def as_expected(self) -> bool | None:
+        """Whether the ruling is the expected one; None where nothing was decided."""
+        if self.ruling in ("undecided", "unverifiable"):
+            return None
+        return self.ruling == self.claim.expected_ruling
+
+
+def band(claim: Claim) -> tuple[float, float]:
+    """The interval of values that agree with the claim."""
+    low = -math.inf if claim.relation == "at most" else claim.expected - claim.tolerance
+    high = math.inf if claim.relation == "at least" else claim.expected + claim.tolerance
+    return low, high
+
+
+def judge(claim: Claim, rows: pl.DataFrame, *, tier: str, seconds: float = 0.0) -> Verdict:
+    """Measure a claim on the rows of its study and rule on it.
+
+    A claim whose rows are absent is *undecided* with that reason; nothing is ever ruled without a measured value.
+    """
+    try:
+        measured = claim.measure(rows)
+    except LookupError as missing:
+        reason = _too_small(claim, tier) or f"not measured: {missing}"
+        return Verdict(claim, None, "undecided", reason, tier, seconds)
+    ruling, reason = rule(claim, measured, tier=tier)
+    return Verdict(claim, measured, ruling, reason, tier, seconds)
+
+
+def rule(claim: Claim, measured: Measured, *, tier: str) -> tuple[Ruling, str]:
+    """The ruling on a measured value, with its reason in words."""
+    if claim.source == "unverified":
+        return "unverifiable", "the source of the expected value is not sure"
+    if tier not in claim.tiers:
+        return "undecided", _too_small(claim, tier)
+    if measured.sample < claim.minimum_sample:
+        return "undecided", f"needs {claim.minimum_sample} independent values, has {measured.sample}"
+    if not all(map(math.isfinite, (measured.value, measured.low, measured.high))):
+        return "undecided", "the measured value or its interval is not finite"
+    low, high = band(claim)
+    if low <= measured.low and measured.high <= high:
+        return "reproduced", "the measured interval lies inside the expected band"
+    if measured.high < low or measured.low > high:
+        return "not reproduced", "the measured interval is disjoint from the expected band"
+    return "undecided", "the measured interval straddles an edge of the expected band"
+
+
+def _too_small(claim: Claim, tier: str) -> str:
+    """Why a tier cannot decide a claim; empty where it can."""
+    return (
+        ""
+        if tier in claim.tiers
+        else f"the sizes of tier {tier} do not decide it; tier {' or '.join(claim.tiers)} does"
+    )

@@ -1,0 +1,390 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deeplimit import __version__
+from deeplimit.checks import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from deeplimit.claims import Claim
+    from deeplimit.study import Conclusion, Execution, Request, Subject
+    from deeplimit.sweeps import Expectation, Job, Outcome
+
+#: Seconds between two lines about one run, where there is no terminal.
+QUIET = 30.0
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train deep residual networks and measure what they become as depth, training time and width grow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Only = Annotated[list[str] | None, typer.Option("--only", help="A study, figure or claim; may be given several times.")]
+More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")]
+Tier = Annotated[str, typer.Option(help="Sizes: quick (minutes) or paper (those of the paper).")]
+Out = Annotated[Path | None, typer.Option(help="Output directory; results/NAME-TIER unless given.")]
+Engine = Annotated[str, typer.Option(help="How stacks are evaluated: auto, or the name of an engine.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
+Dtype = Annotated[str | None, typer.Option(help="float32 or float64, in place of the studies' own.")]
+Threads = Annotated[int, typer.Option(help="PyTorch threads of each worker.")]
+Seeds = Annotated[
+    int | None, typer.Option(help="Replicates added to the authors' seeds, in place of the studies' own.")
+]
+Workers = Annotated[int, typer.Option(help="Processes.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and compute nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON; progress goes to stderr.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit 1 unless every decidable claim has the verdict expected of it.")
+]
+
+
+def _version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        typer.echo(f"deeplimit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """The program without a command."""
+
+
+@app.command("list")
+def list_(
+    paper: Annotated[str | None, typer.Argument(metavar="PAPER", help="Name of a paper.")] = None,
+    claims: Annotated[bool, typer.Option("--claims", help="Show the claims of the paper.")] = False,
+) -> None:
+    """List the papers, or the studies, figures and claims of one."""
+    from deeplimit.papers import PAPERS, load
+
+    if paper is None:
+        for name in PAPERS:
+            _say(f"{name}  {load(name).title}\n    {load(name).citation}\n    {_counts(load(name))}")
+        return
+    subject = load(paper)
+    _say(f"{subject.title}\n{subject.citation}")
+    for study in subject.studies:
+        _say(f"\n{study.name}  {study.title}  ({', '.join(study.tiers)})")
+        for figure in study.figures:
+            _say(f"    figure {figure.id}  {figure.title}")
+        for claim in study.claims if claims else ():
+            _say(_described(claim))
+    if not claims:
+        _say(f"\n{_counts(subject)}; deeplimit list {paper} --claims shows them")
+
+
+def _described(claim: Claim) -> str:
+    """A claim in two lines."""
+    band = {"within": "{0:g} ± {1:g}", "at most": "at most {0:g} + {1:g}", "at least": "at least {0:g} − {1:g}"}
+    expected = band[claim.relation].format(claim.expected, claim.tolerance)
+    tiers = ", ".join(claim.tiers)
+    return (
+        f"    claim {claim.id}  {claim.statement}\n"
+        f"        {claim.where}; {claim.quantity}: {expected} ({claim.source}); decided at {tiers}"
+    )
+
+
+def _counts(subject: Subject) -> str:
+    """Numbers of studies, figures and claims."""
+    figures = sum(len(study.figures) for study in subject.studies)
+    return f"studies: {len(subject.studies)}, figures: {figures}, claims: {len(subject.claims)}"
+
+
+@app.command()
+def reproduce(
+    *,
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="Name of a paper, or all.")],
+    more: More = None,
+    only: Only = None,
+    tier: Tier = "quick",
+    out: Out = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    threads: Threads = 1,
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    json: AsJson = False,
+    strict: Strict = False,
+) -> None:
+    """Compute a paper's figures and claims and report."""
+    from deeplimit.papers import PAPERS, load
+    from deeplimit.study import Execution, Request
+
+    execution = Execution(engine, device, threads, workers)
+    look = Look(dry_run, json, strict)
+    worst = 0
+    for name in PAPERS if paper == "all" else [paper]:
+        request = Request("paper", name, tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype)
+        inside = name if paper == "all" else ""
+        folder = Path("results") / f"{name}-{tier}" if out is None else out / inside
+        worst = max(worst, _serve(load(name), request, out=folder, execution=execution, look=look))
+        if worst == INTERRUPTED:
+            break
+    raise typer.Exit(worst)
+
+
+@app.command()
+def study(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Python file with `study = Study(…)`.")],
+    more: More = None,
+    only: Only = None,
+    tier: Tier = "quick",
+    out: Out = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    threads: Threads = 1,
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    json: AsJson = False,
+    strict: Strict = False,
+) -> None:
+    """Run the studies of a file of your own and report."""
+    from deeplimit.study import Execution, Request, load_file
+
+    execution = Execution(engine, device, threads, workers)
+    home = str(file.resolve().parent)
+    request = Request("file", str(file), tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype, folder=home)
+    folder = out or Path("results") / f"{file.stem}-{tier}"
+    raise typer.Exit(
+        _serve(load_file(file), request, out=folder, execution=execution, look=Look(dry_run, json, strict))
+    )
+
+
+@app.command()
+def report(
+    *,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Output directory of an earlier run.")],
+    json: AsJson = False,
+    strict: Strict = False,
+) -> None:
+    """Draw the report of a directory again from its rows."""
+    from deeplimit.papers import load
+    from deeplimit.study import carry_out, copy_of_file, load_file, remembered
+
+    request = remembered(directory)
+    if request.kind == "paper":
+        subject: Subject = load(request.name)
+    else:
+        subject = load_file(copy_of_file(directory, request), Path(request.folder))
+    done = carry_out(subject, request, out=directory)
+    raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is printed, and what counts as success."""
+
+    dry_run: bool = False
+    json: bool = False
+    strict: bool = False
+
+
+def _only(only: Sequence[str] | None, more: Sequence[str] | None) -> tuple[str, ...]:
+    """Names given as `--only A --only B`, `--only A B` or `--only A,B`."""
+    if more and not only:
+        raise InputError(f"arguments: expected one, or names after --only; found {' '.join(more)} too")
+    return tuple(name for text in [*(only or ()), *(more or ())] for name in text.split(",") if name)
+
+
+def _serve(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
+    """Do what is asked, or say what it would take; returns the exit status."""
+    from deeplimit.study import carry_out, expectations
+
+    if look.dry_run:
+        studies = subject.select(request.only).studies
+        _print_table(_expected(expectations(studies, request, out=out, execution=execution)), look)
+        return 0
+    reporter = Bars() if sys.stderr.isatty() else Lines()
+    try:
+        done = carry_out(subject, request, out=out, execution=execution, reporter=reporter)
+    except KeyboardInterrupt:
+        command = shlex.join(["deeplimit", *sys.argv[1:]])
+        _say(f"stopped; what is complete is kept. To go on from here: {command}", stream=sys.stderr)
+        return INTERRUPTED
+    return _tell(done, look)
+
+
+# Printing ----------------------------------------------------------------------------------------------------------
+
+
+def _say(text: str, stream: object = None) -> None:
+    """Print a line as it is."""
+    typer.echo(text, file=stream)  # type: ignore[arg-type]
+
+
+def _tell(done: Conclusion, look: Look) -> int:
+    """Print what came of it; returns the exit status."""
+    from deeplimit.study import unexpected
+
+    stream = sys.stderr if look.json else sys.stdout
+    if look.json:
+        _print_json(done)
+    for failure in done.failures:
+        _say(f"failed: {failure.name}: {failure.error}\n    specification and trace: {failure.file}", stream=sys.stderr)
+    for note in done.notes:
+        _say(f"note: {note}", stream=sys.stderr)
+    surprises = unexpected(done.verdicts)
+    if done.verdicts:
+        _print_table(_counted(done), look)
+    for verdict in surprises if look.strict else ():
+        claim = verdict.claim
+        _say(
+            f"expected {claim.expected_ruling}, found {verdict.ruling}: {claim.id} ({verdict.reason})",
+            stream=sys.stderr,
+        )
+    _say(f"runs: {done.computed} computed, {done.reused} complete before, {len(done.failures)} failed", stream=stream)
+    _say("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in done.stages.items()), stream=stream)
+    _say(f"report: {done.report}", stream=stream)
+    return int(bool(done.failures) or (look.strict and bool(surprises)))
+
+
+def _print_json(done: Conclusion) -> None:
+    """Print the verdicts as JSON."""
+    from json import dumps
+
+    from deeplimit.report import verdict_json
+
+    _say(dumps(verdict_json(done.verdicts), indent=1, ensure_ascii=False))
+
+
+def _print_table(table: Table, look: Look) -> None:
+    """Print a table, as wide as it needs where there is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if look.json else sys.stdout
+    Console(file=stream, width=None if stream.isatty() else 200, highlight=False).print(table)
+
+
+def _counted(done: Conclusion) -> Table:
+    """How many claims have each verdict, and how many of those it was expected of."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("verdict", "claims", "as expected", box=box.SIMPLE)
+    for ruling in ("reproduced", "not reproduced", "undecided", "unverifiable"):
+        found = [verdict for verdict in done.verdicts if verdict.ruling == ruling]
+        table.add_row(ruling, str(len(found)), str(sum(v.claim.expected_ruling == ruling for v in found)))
+    return table
+
+
+def _expected(parts: Sequence[tuple[str, Expectation]]) -> Table:
+    """What a run would take."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("study", "runs", "time", "memory", "disk", box=box.SIMPLE)
+    for name, need in parts:
+        table.add_row(name, str(need.runs), _time(need.seconds), _size(need.memory_bytes), _size(need.disk_bytes))
+    return table
+
+
+def _time(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+class Lines:
+    """Progress as plain lines: one per finished run, and now and then one about a long run."""
+
+    def begin(self, jobs: Sequence[Job], reused: int) -> None:
+        """Say how many runs there are."""
+        from deeplimit.sweeps import Pace
+
+        self.pace = Pace(jobs)
+        self.said = time.monotonic()
+        _say(f"runs: {len(jobs)} to compute, {reused} complete", stream=sys.stderr)
+
+    def advance(self, job: Job, fraction: float) -> None:
+        """Say where a long run is, if nothing was said for a while."""
+        self.pace.advance(job, fraction)
+        if time.monotonic() - self.said > QUIET:
+            self._line(f"{job.name}: {fraction:.0%}")
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Say that a run is complete."""
+        self.pace.finish(job)
+        self._line(f"{job.name}: " + (f"failed: {outcome.error}" if outcome.error else _time(outcome.seconds)))
+
+    def _line(self, text: str) -> None:
+        self.said = time.monotonic()
+        left = f", {_time(self.pace.seconds_left)} left" if self.pace.finished < self.pace.count else ""
+        _say(f"[{self.pace.finished}/{self.pace.count}] {text}{left}", stream=sys.stderr)
+
+    def end(self) -> None:
+        """Say nothing."""
+
+
+class Bars:
+    """Progress as a bar with the time left, on a terminal."""
+
+    def begin(self, jobs: Sequence[Job], reused: int) -> None:
+        """Show the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        from deeplimit.sweeps import Pace
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self.pace = Pace(jobs)
+        self.progress = Progress(*columns, *times, console=Console(stderr=True))
+        self.bar = self.progress.add_task(f"runs: {len(jobs)} to compute, {reused} complete", total=1.0)
+        self.progress.start()
+
+    def advance(self, job: Job, fraction: float) -> None:
+        """Move the bar."""
+        self.pace.advance(job, fraction)
+        self._show(job.name)
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Move the bar; say it above the bar when a run failed."""
+        self.pace.finish(job)
+        self._show(job.name)
+        if outcome.error:
+            self.progress.console.print(f"failed: {job.name}: {outcome.error}", markup=False)
+
+    def _show(self, name: str) -> None:
+        text = f"[{self.pace.finished}/{self.pace.count}] {name}".replace("[", r"\[")
+        self.progress.update(self.bar, completed=self.pace.fraction, description=text)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self.progress.stop()

@@ -1,0 +1,95 @@
+"""Synthetic regression tasks, drawn in float32 so that one seed is one data set in every precision."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeplimit import checks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deeplimit.draws import Stream
+
+
+class Pairs(ABC):
+    """A set of pairs (x, y)."""
+
+    @abstractmethod
+    def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Draw the pairs: x `[n, …]`, y `[n, …]`."""
+
+
+@dataclass(frozen=True)
+class GaussianPairs(Pairs):
+    """Independent standard normal x and y: no relation between input and target.
+
+    Reference: Marion et al. 2024, section 5.1 (the synthetic runs).
+
+    Args:
+        samples: n.
+        inputs: shape of one x, or d for a vector.
+        outputs: shape of one y, or d′ for a vector.
+        skip: shape of normal numbers that are drawn first and not used (the released script of Figure 2 draws a matrix it never uses).
+        target_scale: standard deviation of y.
+    """
+
+    samples: int
+    inputs: int | tuple[int, ...]
+    outputs: int | tuple[int, ...]
+    skip: tuple[int, ...] = ()
+    target_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and scales that are not positive."""
+        checks.positive_int("samples", self.samples)
+        checks.positive("target_scale", self.target_scale)
+
+    def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Draw x `[n, *inputs]`, then y `[n, *outputs]`."""
+        import torch
+
+        if self.skip:
+            torch.randn(self.skip, generator=stream.generator("skip"))
+        x = torch.randn(self.samples, *_shape(self.inputs), generator=stream.generator("x"))
+        y = torch.randn(self.samples, *_shape(self.outputs), generator=stream.generator("y"))
+        return x, self.target_scale * y
+
+
+@dataclass(frozen=True)
+class SpherePairs(Pairs):
+    """x uniform on the sphere of radius `radius`, y independent normal of standard deviation `target_scale`.
+
+    Reference: Marion et al. 2024, Proposition 5 and Theorem 6 (‖x‖ = √q, small y).
+
+    Args:
+        samples: n.
+        inputs: d.
+        outputs: d′.
+        radius: ‖x‖; √q in the paper, with q the size of the state.
+        target_scale: standard deviation of each entry of y.
+    """
+
+    samples: int
+    inputs: int
+    outputs: int
+    radius: float
+    target_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and scales that are not positive."""
+        checks.positive_int("samples", self.samples)
+        checks.positive("radius", self.radius)
+        checks.positive("target_scale", self.target_scale)
+
+    def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Draw x `[n, d]`, then y `[n, d′]`."""
+        gaussian = GaussianPairs(self.samples, self.inputs, self.outputs, target_scale=self.target_scale)
+        x, y = gaussian.sample(stream)
+        return self.radius * x / x.norm(dim=1, keepdim=True), y
+
+
+def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else size

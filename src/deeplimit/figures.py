@@ -1,0 +1,76 @@
+"""What a figure shows, as data: papers and studies describe it, the report draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve: points (x, y), optionally with a band low…high.
+
+    Args:
+        label: name in the legend; empty for none.
+        shade: position on the panel's sequential colour map in [0, 1] (training time, say); None takes the next categorical colour.
+        style: `line`, `dashed`, `dotted` (theory, guides), or `markers` (published values drawn over our curves).
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str = ""
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    shade: float | None = None
+    style: Literal["line", "dashed", "dotted", "markers"] = "line"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Axes with curves. `shade_label` and `shade_range` describe the colour bar of shaded curves."""
+
+    curves: Sequence[Curve]
+    xlabel: str
+    ylabel: str
+    title: str = ""
+    xscale: Scale = "linear"
+    yscale: Scale = "linear"
+    shade_label: str = ""
+    shade_range: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of positive values on a log colour scale: `values[i][j]` at y[i] (a category), x[j] (a number)."""
+
+    values: Sequence[Sequence[float]]
+    x: Sequence[float]
+    y: Sequence[str]
+    xlabel: str
+    ylabel: str
+    label: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report.
+
+    Args:
+        id: short name, also the file name: `figure1-left`.
+        title, caption: shown above and below; the caption says what to see, in our words.
+        where: the paper's figure that it corresponds to, or empty.
+        panels: rows of the study -> panels, left to right. Raises LookupError when the rows needed are absent.
+    """
+
+    id: str
+    title: str
+    caption: str
+    panels: Callable[[pl.DataFrame], Sequence[Panel | HeatMap]] = field(repr=False)
+    where: str = ""

@@ -1,0 +1,29 @@
+"""Observations of networks in training: one kind per file; the interface is in `measure`."""
+
+from __future__ import annotations
+
+from deeplimit.measures.depths import StateDistance, WeightDistance
+from deeplimit.measures.gaps import LayerGaps
+from deeplimit.measures.gradients import LayerGradients, PLRatio
+from deeplimit.measures.measure import At, Comparison, Every, Measure, Memory, Observation, Schedule, View
+from deeplimit.measures.progress import Drift, Entry, Loss, SeedSpread
+
+__all__ = [
+    "At",
+    "Comparison",
+    "Drift",
+    "Entry",
+    "Every",
+    "LayerGaps",
+    "LayerGradients",
+    "Loss",
+    "Measure",
+    "Memory",
+    "Observation",
+    "PLRatio",
+    "Schedule",
+    "SeedSpread",
+    "StateDistance",
+    "View",
+    "WeightDistance",
+]

@@ -1,0 +1,147 @@
+"""The interface of a measure: what is seen of a network in training, and when."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from deeplimit import checks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deeplimit.networks import Parameters, ResidualStack
+
+Memory = dict[str, "Tensor"]
+"""What a measure carries from iteration to iteration; it goes into checkpoints."""
+
+
+class Schedule(ABC):
+    """The iterations at which a measure is taken."""
+
+    @abstractmethod
+    def __contains__(self, iteration: int) -> bool:
+        """Whether `iteration` is one of them."""
+
+
+@dataclass(frozen=True)
+class Every(Schedule):
+    """Iterations 0, `interval`, 2 · `interval`, …
+
+    >>> 100 in Every(50), 120 in Every(50)
+    (True, False)
+    """
+
+    interval: int
+
+    def __post_init__(self) -> None:
+        """Refuse an interval below 1."""
+        checks.positive_int("interval", self.interval)
+
+    def __contains__(self, iteration: int) -> bool:
+        """Whether `interval` divides it."""
+        return iteration % self.interval == 0
+
+
+@dataclass(frozen=True)
+class At(Schedule):
+    """The listed iterations."""
+
+    iterations: tuple[int, ...]
+
+    def __contains__(self, iteration: int) -> bool:
+        """Whether it is listed."""
+        return iteration in self.iterations
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Numbers of all members of an ensemble.
+
+    Args:
+        quantity: name of what was measured.
+        values: `[E]`, or `[E, K]` with K values of `index`.
+        index: what the second axis counts (layers, say); None for values `[E]`.
+    """
+
+    quantity: str
+    values: Tensor
+    index: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A network at one iteration, before its update; every tensor has the leading ensemble axis E.
+
+    Args:
+        network: the specification.
+        params, grads: parameters and gradients of the loss by role (gradients of trainable roles).
+        loss: `[E]`.
+        iteration: number of updates made so far.
+        x, y: the batch, `[E, n, …]`.
+        initial: the parameters at iteration 0.
+        engine: name of the engine in use.
+    """
+
+    network: ResidualStack
+    params: Parameters
+    grads: Parameters
+    loss: Tensor
+    iteration: int
+    x: Tensor
+    y: Tensor
+    initial: Parameters
+    engine: str
+
+    @cached_property
+    def states(self) -> Tensor:
+        """The hidden states h_0 … h_L, `[L + 1, E, n, *state]`."""
+        return self.network.states(self.params, self.x, engine=self.engine)
+
+    @cached_property
+    def output(self) -> Tensor:
+        """F(x) `[E, n, d′]`."""
+        last = self.states[-1]
+        return last if self.network.readout is None else last @ self.params["readout"].mT
+
+    @property
+    def weights(self) -> Parameters:
+        """The parameters that are stacked over depth, `[E, L, …]`."""
+        return {role: self.params[role] for role in self.network.layer_roles}
+
+
+class Measure(ABC):
+    """An observation of one network. Subclasses are frozen dataclasses with a field `at`."""
+
+    at: Schedule
+
+    def watch(self, view: View, memory: Memory) -> None:
+        """Take note of an iteration in `memory`; called at every one, after `observe`. Nothing, unless a measure accumulates over time."""
+
+    @abstractmethod
+    def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
+        """The numbers at an iteration of `at`; `memory` holds the iterations before it."""
+
+
+class Comparison(ABC):
+    """An observation of the same network at several depths, which advance together. The deepest is the reference."""
+
+    at: Schedule
+
+    @abstractmethod
+    def compare(self, view: View, reference: View) -> Iterator[Observation]:
+        """The numbers for one depth against the deepest."""
+
+    @staticmethod
+    def pairs(views: Mapping[int, View]) -> Iterator[tuple[View, View]]:
+        """Each shallower network beside the deepest."""
+        deepest = max(views)
+        return ((view, views[deepest]) for depth, view in views.items() if depth != deepest)
+
+
+def per_layer_norm(weights: Tensor) -> Tensor:
+    """The Frobenius norm of each layer's weights: `[E, L, …]` to `[E, L]`."""
+    return weights.flatten(2).norm(dim=2) if weights.dim() > 2 else weights.abs()

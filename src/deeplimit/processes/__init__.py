@@ -1,0 +1,23 @@
+"""Weights as a function of depth: independent, tied, smooth. `process.sample(shape, generator)` gives a path; `path(L)` stacked weights."""
+
+from __future__ import annotations
+
+from deeplimit.processes.distributions import Distribution, Normal, Uniform
+from deeplimit.processes.functions import Function, GaussianProcess
+from deeplimit.processes.layers import IID, Constant, Tied, Zero
+from deeplimit.processes.process import ContinuousPath, Path, Process
+
+__all__ = [
+    "IID",
+    "Constant",
+    "ContinuousPath",
+    "Distribution",
+    "Function",
+    "GaussianProcess",
+    "Normal",
+    "Path",
+    "Process",
+    "Tied",
+    "Uniform",
+    "Zero",
+]

@@ -1,0 +1,65 @@
+"""What differs from tier to tier, and what was asked of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from deeplimit import checks
+
+T = TypeVar("T")
+
+TIERS = ("quick", "paper")
+#: Replicates are drawn with this seed and the following ones, far from any that an author would choose.
+FIRST_REPLICATE = 1000
+
+
+@dataclass(frozen=True, init=False)
+class Tiered(Generic[T]):
+    """A value that differs from tier to tier; a plain value stands for all tiers.
+
+    >>> Tiered(quick=100, paper=500).at("paper")
+    500
+    """
+
+    by_tier: Mapping[str, T]
+
+    def __init__(self, **by_tier: T) -> None:
+        """One keyword per tier."""
+        object.__setattr__(self, "by_tier", by_tier)
+
+    def at(self, tier: str) -> T:
+        """The value at a tier.
+
+        Raises:
+            InputError: there is none.
+        """
+        return self.by_tier[checks.one_of("tier", tier, self.by_tier)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked of a study: the tier, the number of replicates, the precisions.
+
+    >>> Settings("quick", replicates=2).seeds(7)
+    (7, 1000, 1001)
+    """
+
+    tier: str
+    replicates: int = 0
+    dtypes: tuple[str, ...] = ("float64",)
+
+    @overload
+    def pick(self, value: Tiered[T]) -> T: ...
+
+    @overload
+    def pick(self, value: T) -> T: ...
+
+    def pick(self, value: Any) -> Any:
+        """The value at this tier."""
+        return value.at(self.tier) if isinstance(value, Tiered) else value
+
+    def seeds(self, *authors: int) -> tuple[int, ...]:
+        """The authors' seeds first, then those of the replicates."""
+        return (*authors, *range(FIRST_REPLICATE, FIRST_REPLICATE + self.replicates))

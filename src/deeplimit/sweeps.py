@@ -1,0 +1,431 @@
+"""Running many tasks: in this process, or in several. What is complete is never computed again.
+
+Only the process that holds the store writes runs; workers write nothing but their checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from deeplimit import checks
+from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
+from deeplimit.records.identity import task_spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+#: Modules made from a user's study file; other processes cannot import them, so their content travels with the tasks.
+STUDY_MODULE = "deeplimit_study_"
+DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
+#: File of the fractions done of jobs in other processes; hidden, as the other files of a writer at work.
+GAUGE = ".deeplimit.progress"
+#: What the libraries behind NumPy and PyTorch read when they are first imported.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How tasks are run; changes no row's meaning and no run's id.
+
+    Args:
+        engine: name of an engine, or `auto`.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        threads: PyTorch threads of each worker. One by default: on matrices of these sizes a second gains nothing and can cost a lot.
+        workers: processes.
+
+    Raises:
+        InputError: a number below 1, or a device that is none.
+    """
+
+    engine: str = "auto"
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without PyTorch."""
+        checks.positive_int("threads", self.threads)
+        checks.positive_int("workers", self.workers)
+        if not DEVICE.fullmatch(self.device):
+            raise checks.InputError(f"device: expected cpu, cuda, cuda:N or mps; found {self.device!r}")
+
+    def context(self, checkpoint: Checkpoint | None = None) -> Context:
+        """What a task is run with."""
+        return Context(self.engine, self.device, self.threads, checkpoint)
+
+    def check_machine(self) -> None:
+        """Refuse an engine or a device that is not here, before any work.
+
+        Raises:
+            InputError: there is no such engine or device.
+        """
+        if self.engine != "auto":
+            from deeplimit.engines import ENGINES
+
+            checks.one_of("engine", self.engine, ("auto", *ENGINES))
+        if self.device != "cpu":
+            import torch
+
+            count = (
+                torch.cuda.device_count() if self.device.startswith("cuda") else int(torch.backends.mps.is_available())
+            )
+            if int(self.device.partition(":")[2] or 0) >= count:
+                raise checks.InputError(
+                    f"device: expected one of this machine, found {self.device!r} and {count} of its kind"
+                )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task with its id, a name for people, and its share of the work."""
+
+    id: str
+    task: Task
+    name: str
+    work: float
+
+
+@dataclass
+class Outcome:
+    """What became of a job: rows with facts and weights, or an error."""
+
+    id: str
+    rows: pl.DataFrame | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that failed: its name, the error, the file with its specification."""
+
+    name: str
+    error: str
+    file: Path
+
+
+class Reporter(Protocol):
+    """Who is told how a sweep goes."""
+
+    def begin(self, jobs: Sequence[Job], reused: int) -> None:
+        """These jobs start; that many more were complete already."""
+
+    def advance(self, job: Job, fraction: float) -> None:
+        """This fraction of a job is done."""
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """A job is complete or has failed."""
+
+    def end(self) -> None:
+        """The sweep is over, by whatever way."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def begin(self, jobs: Sequence[Job], reused: int) -> None:
+        """Say nothing."""
+
+    def advance(self, job: Job, fraction: float) -> None:
+        """Say nothing."""
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Say nothing."""
+
+    def end(self) -> None:
+        """Say nothing."""
+
+
+class Pace:
+    """How far a sweep is and how long it will take, each job counted by its share of the work.
+
+    >>> pace = Pace([Job("a", None, "short", 1.0), Job("b", None, "long", 3.0)])
+    >>> pace.finish(pace.jobs["a"])
+    >>> pace.fraction
+    0.25
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        """Start the clock."""
+        self.jobs = {job.id: job for job in jobs}
+        self.count = len(jobs)
+        self.finished = 0
+        self.began = time.monotonic()
+        self._done = dict.fromkeys(self.jobs, 0.0)
+
+    def advance(self, job: Job, fraction: float) -> None:
+        """This fraction of a job is done."""
+        self._done[job.id] = max(fraction, self._done[job.id])
+
+    def finish(self, job: Job) -> None:
+        """A job is over."""
+        self._done[job.id] = 1.0
+        self.finished += 1
+
+    @property
+    def fraction(self) -> float:
+        """The fraction of all work that is done."""
+        total = sum(job.work for job in self.jobs.values())
+        return sum(job.work * self._done[job.id] for job in self.jobs.values()) / total if total else 1.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds to go at the pace so far; infinite before anything is done."""
+        done = self.fraction
+        return (time.monotonic() - self.began) * (1 - done) / done if done else float("inf")
+
+
+def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter) -> list[Failure]:
+    """Compute the jobs that are not complete and keep them in the store.
+
+    Args:
+        jobs: with distinct ids.
+        execution: how.
+        store: open for writing.
+        reporter: is told of every step.
+
+    Returns:
+        The runs that failed; the others were computed all the same.
+    """
+    missing = [job for job in jobs if not store.is_complete(job.id)]
+    if missing:
+        execution.check_machine()
+    by_id = {job.id: job for job in missing}
+    run = in_processes if execution.workers > 1 and len(missing) > 1 else in_this_process
+    failures = []
+    reporter.begin(missing, len(jobs) - len(missing))
+    try:
+        for outcome in run(missing, execution, store=store, reporter=reporter):
+            job = by_id[outcome.id]
+            failure = keep(job, outcome, store=store)
+            failures += [failure] if failure else []
+            reporter.finish(job, outcome)
+    finally:
+        reporter.end()
+    return failures
+
+
+def in_this_process(
+    jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
+) -> Iterator[Outcome]:
+    """Run jobs one after the other."""
+    limit_threads(execution.threads)
+    for job in jobs:
+        yield compute(job, execution, checkpoint=store.checkpoint(job.id).path, progress=partial(reporter.advance, job))
+
+
+def in_processes(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter) -> Iterator[Outcome]:
+    """Run jobs in `execution.workers` processes, the longest first; outcomes come as they are ready.
+
+    Raises:
+        ChildProcessError: a worker was killed, by the system for want of memory most often.
+    """
+    import joblib
+
+    ordered = sorted(jobs, key=lambda job: -job.work)
+    with Gauge(store.out / GAUGE, ordered).watched(reporter) as gauge:
+        call = joblib.delayed(partial(compute_in_worker, execution=execution, gauge=gauge.path))
+        calls = [call(i, packed(job), checkpoint=store.checkpoint(job.id).path) for i, job in enumerate(ordered)]
+        options = {"inner_max_num_threads": execution.threads, "initializer": attend, "initargs": (os.getpid(),)}
+        with joblib.parallel_config("loky", n_jobs=execution.workers, **options):
+            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        outcomes = pool(calls)
+        try:
+            yield from outcomes
+        except BrokenProcessPool as broken:
+            raise ChildProcessError(
+                "a worker process was killed, most often for want of memory; what is complete is kept: "
+                f"run the same again with fewer than {execution.workers} workers"
+            ) from broken
+        finally:
+            outcomes.close()
+
+
+class Gauge:
+    """The fractions done of jobs in other processes: one number per job in a file that all of them map."""
+
+    def __init__(self, path: Path, jobs: Sequence[Job]) -> None:
+        """Nothing is done yet."""
+        import numpy as np
+
+        self.path = path
+        self.jobs = jobs
+        self.fractions = np.memmap(path, dtype=np.float64, mode="w+", shape=(len(jobs),))
+
+    @contextmanager
+    def watched(self, reporter: Reporter) -> Iterator[Gauge]:
+        """Tell a reporter every second how far the jobs are."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(1.0):
+                for job, fraction in zip(self.jobs, self.fractions, strict=True):
+                    if 0.0 < fraction < 1.0:
+                        reporter.advance(job, float(fraction))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            watcher.join()
+            self.path.unlink(missing_ok=True)
+
+
+def packed(job: Job) -> bytes:
+    """A job as bytes for another process.
+
+    The classes and functions of a user's study file, which other processes cannot import, go along.
+
+    Raises:
+        InputError: it holds something that cannot leave this process.
+    """
+    import cloudpickle
+
+    known = cloudpickle.list_registry_pickle_by_value()
+    for name, module in list(sys.modules.items()):
+        if name.startswith(STUDY_MODULE) and name not in known:
+            cloudpickle.register_pickle_by_value(module)
+    try:
+        content: bytes = cloudpickle.dumps(job)
+    except (pickle.PicklingError, TypeError) as problem:
+        raise checks.InputError(
+            f"{job.name}: expected a task that can go to another process, found {problem}"
+        ) from problem
+    return content
+
+
+def attend(parent: int) -> None:
+    """Begin the life of a worker, which leaves Ctrl-C to its parent and ends within a second of it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        while os.getppid() == parent:
+            never.wait(1.0)
+        os._exit(1)
+
+    never = threading.Event()
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def compute_in_worker(index: int, content: bytes, *, execution: Execution, checkpoint: Path, gauge: Path) -> Outcome:
+    """Run a packed job in a worker.
+
+    Args:
+        index: place of the job in the gauge.
+        content: the packed job.
+        execution, checkpoint: as in `compute`.
+        gauge: file of the fractions done.
+    """
+    import numpy as np
+
+    fractions = np.memmap(gauge, dtype=np.float64, mode="r+")
+
+    def note(fraction: float) -> None:
+        fractions[index] = fraction
+
+    limit_threads(execution.threads)
+    job: Job = pickle.loads(content)
+    return compute(job, execution, checkpoint=checkpoint, progress=note)
+
+
+def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Callable[[float], None]) -> Outcome:
+    """Run one job to its end; what goes wrong inside the task becomes its outcome."""
+    keeper = Checkpoint(checkpoint)
+    context = execution.context(keeper)
+    context.progress = progress
+    collector = RowCollector()
+    try:
+        for row in job.task.run(context):
+            collector.add(row)
+        rows = collector.frame()
+    except Exception as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
+        return Outcome(job.id, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+    return Outcome(job.id, rows, provenance(context), context.weights, keeper.seconds)
+
+
+def keep(job: Job, outcome: Outcome, *, store: Store) -> Failure | None:
+    """Write what became of a job; a failure where it is not complete."""
+    task = job.task
+    about = {"id": job.id, "name": job.name, "spec": task_spec(task), "labels": dict(task.labels)}
+    if outcome.rows is None:
+        file = store.write_failure(job.id, {**about, "error": outcome.error, "trace": outcome.trace})
+        return Failure(job.name, outcome.error, file)
+    record = {
+        **about,
+        "seeds": list(getattr(task, "seeds", ())),
+        "dtype": getattr(task, "dtype", None),
+        "diverged": _diverged(outcome.rows),
+        "rows": outcome.rows.height,
+        "seconds": outcome.seconds,
+        "provenance": outcome.facts,
+    }
+    store.write_run(job.id, outcome.rows, record=record, weights=outcome.weights)
+    return None
+
+
+def limit_threads(threads: int) -> None:
+    """Let PyTorch use that many threads, now or when a task imports it."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What jobs are expected to need: seconds with all workers busy, bytes of memory at once, bytes on disk."""
+
+    runs: int
+    seconds: float
+    memory_bytes: float
+    disk_bytes: float
+
+
+def expect(jobs: Sequence[Job], seconds: Sequence[float], *, workers: int) -> Expectation:
+    """Sum up what jobs need.
+
+    Args:
+        jobs: those not complete.
+        seconds: what each takes alone.
+        workers: processes; the time is at least that of the longest job.
+    """
+    costs = [job.task.cost() for job in jobs]
+    memory = sorted((cost.memory_bytes for cost in costs), reverse=True)
+    together = max([sum(seconds) / min(workers, max(len(jobs), 1)), *seconds])
+    return Expectation(len(jobs), together, sum(memory[:workers]), sum(cost.disk_bytes for cost in costs))
+
+
+def probe(jobs: Sequence[Job], execution: Execution) -> list[float]:
+    """Seconds that each job is expected to take alone, from a short sample of its own work."""
+    if jobs:
+        execution.check_machine()
+    limit_threads(execution.threads)
+    return [job.task.probe(execution.context()) for job in jobs]
+
+
+def _diverged(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Depth, seed and iteration of the members that diverged."""
+    import polars as pl
+
+    return rows.filter(pl.col("quantity") == "diverged").select("depth", "seed", "iteration").to_dicts()

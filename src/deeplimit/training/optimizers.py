@@ -1,0 +1,256 @@
+"""Optimisers over stacked tensors: pure functions of parameters, gradients and slots, for a whole ensemble at once.
+
+Tensors carry a leading ensemble axis E; a learning rate is a number, or a tuple with one number per member.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deeplimit import checks
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from deeplimit.networks import Parameters, ResidualStack
+
+Slots = dict[str, "Tensor"]
+"""What an optimiser carries from step to step, by name."""
+Rate = float | tuple[float, ...]
+
+
+class Optimizer(ABC):
+    """How gradients become an update."""
+
+    learning_rate: Rate
+
+    def slots(self, params: Parameters) -> Slots:
+        """The slots before the first step; none unless the optimiser carries something."""
+        return {}
+
+    @abstractmethod
+    def update(
+        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
+    ) -> tuple[Parameters, Slots]:
+        """The trainable parameters and the slots after one step; the arguments are left as they were.
+
+        Args:
+            network: tells depth and layered roles.
+            params, grads: trainable roles, `[E, …]`.
+            slots: as `slots` or the last step gave them.
+        """
+
+
+@dataclass(frozen=True)
+class CoordinateClip:
+    """π: every coordinate clipped to [−bound, bound], bounded and 1-Lipschitz.
+
+    Reference: Marion et al. 2024, equation (5) and the example below it.
+    """
+
+    bound: float
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that is not positive."""
+        checks.positive("bound", self.bound)
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Clip a tensor of any shape."""
+        return gradient.clamp(-self.bound, self.bound)
+
+
+@dataclass(frozen=True)
+class NormClip:
+    """π: each matrix projected on the Frobenius ball of radius `bound`, bounded and 1-Lipschitz."""
+
+    bound: float
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that is not positive."""
+        checks.positive("bound", self.bound)
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Project each of the matrices `[B, …]`."""
+        norms: Tensor = gradient.reshape(len(gradient), -1).norm(dim=1).clamp_min(self.bound)
+        return gradient * (self.bound / norms).reshape(-1, *[1] * (gradient.dim() - 1))
+
+
+@dataclass(frozen=True)
+class GradientFlow(Optimizer):
+    """Gradient descent as the discretised flow: θ ← θ + η π(−L ∂ℓ/∂θ), with the factor L on layered roles only.
+
+    Reference: Marion et al. 2024, equations (4), and (5) with `clip` (docs/algorithms.md, algorithm 1). A step advances training time
+    by η. The factor makes the speed of a layer independent of depth, since its gradient is O(1/L).
+
+    Args:
+        learning_rate: η.
+        clip: π, any bounded Lipschitz operator on matrices stacked as `[B, …]`; None for the flow without clipping.
+    """
+
+    learning_rate: Rate
+    clip: Callable[[Tensor], Tensor] | None = None
+
+    def update(
+        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
+    ) -> tuple[Parameters, Slots]:
+        """One explicit Euler step of the flow."""
+        return {role: self._moved(network, role, params[role], grads[role]) for role in params}, slots
+
+    def _moved(self, network: ResidualStack, role: str, value: Tensor, gradient: Tensor) -> Tensor:
+        layered = role in network.layer_roles
+        if self.clip is None:
+            return value - scaled(self.learning_rate, gradient, factor=network.depth if layered else 1) * gradient
+        velocity = -gradient * network.depth if layered else -gradient
+        lead = 2 if layered else 1
+        clipped = self.clip(velocity.reshape(-1, *velocity.shape[lead:])).reshape(velocity.shape)
+        return value + scaled(self.learning_rate, gradient) * clipped
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent with heavy-ball momentum and L2: g ← ∂ℓ/∂θ + λ θ, v ← μ v + g, θ ← θ − η v (PyTorch's convention).
+
+    Args:
+        learning_rate: η.
+        momentum: μ.
+        weight_decay: λ, in the convention (λ/2) ‖θ‖².
+        layer_factor: multiply η by L for layered roles.
+    """
+
+    learning_rate: Rate
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    layer_factor: bool = False
+
+    def slots(self, params: Parameters) -> Slots:
+        """Zero velocities, where there is momentum."""
+        return {role: p.new_zeros(p.shape) for role, p in params.items()} if self.momentum else {}
+
+    def update(
+        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
+    ) -> tuple[Parameters, Slots]:
+        """One step."""
+        decayed = {r: g + self.weight_decay * params[r] for r, g in grads.items()} if self.weight_decay else grads
+        velocity = {r: self.momentum * slots[r] + g for r, g in decayed.items()} if self.momentum else decayed
+        moved = {r: p - _rate(self, network, r, p) * velocity[r] for r, p in params.items()}
+        return moved, velocity if self.momentum else {}
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam, as PyTorch computes it.
+
+    Args:
+        learning_rate: η.
+        betas: decay rates of the two moments.
+        epsilon: added to the root of the second moment.
+        weight_decay: λ: added to the gradient as λ θ, or where `decoupled` a shrinkage θ ← (1 − η λ) θ before the step (AdamW).
+        layer_factor: multiply η by L for layered roles.
+    """
+
+    learning_rate: Rate
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled: bool = False
+    layer_factor: bool = False
+
+    def slots(self, params: Parameters) -> Slots:
+        """Zero moments and a count of steps."""
+        import torch
+
+        moments = {f"{kind}.{role}": p.new_zeros(p.shape) for kind in ("first", "second") for role, p in params.items()}
+        return moments | {"steps": torch.zeros((), dtype=torch.int64)}
+
+    def update(
+        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
+    ) -> tuple[Parameters, Slots]:
+        """One step."""
+        steps = slots["steps"] + 1
+        after: Slots = {"steps": steps}
+        moved = {}
+        for role, p in params.items():
+            g = grads[role] + self.weight_decay * p if self.weight_decay and not self.decoupled else grads[role]
+            after[f"first.{role}"] = first = self.betas[0] * slots[f"first.{role}"] + (1 - self.betas[0]) * g
+            after[f"second.{role}"] = second = (
+                self.betas[1] * slots[f"second.{role}"] + (1 - self.betas[1]) * g.square()
+            )
+            rate = _rate(self, network, role, p)
+            unbiased = first / (1 - self.betas[0] ** int(steps))
+            scale = (second / (1 - self.betas[1] ** int(steps))).sqrt() + self.epsilon
+            shrink = 1 - rate * self.weight_decay if self.decoupled else 1.0
+            moved[role] = shrink * p - rate * unbiased / scale
+        return moved, after
+
+
+@dataclass(frozen=True)
+class TorchOptimizer(Optimizer):
+    """Any optimiser of `torch.optim` whose step needs no closure, for single runs.
+
+    Args:
+        name: the class in `torch.optim`, e.g. `RMSprop`.
+        learning_rate: η.
+        options: further keyword arguments of the class.
+        layer_factor: multiply η by L for layered roles.
+    """
+
+    name: str
+    learning_rate: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+    layer_factor: bool = False
+
+    def update(
+        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
+    ) -> tuple[Parameters, Slots]:
+        """One step of a fresh optimiser object that is handed the state of the last one.
+
+        Raises:
+            InputError: more than one run, or no such optimiser.
+        """
+        members = next(iter(params.values())).shape[0]
+        if members != 1:
+            raise checks.InputError(f"TorchOptimizer: expected a single run, found an ensemble of {members}")
+        leaves = {role: p.clone() for role, p in params.items()}
+        for role, leaf in leaves.items():
+            leaf.grad = grads[role]
+        optimizer = self._build(network, leaves)
+        for name, value in slots.items():
+            role, key = name.rsplit("/", 1)
+            optimizer.state[leaves[role]][key] = value.clone()
+        optimizer.step()
+        after = {
+            f"{r}/{key}": v for r, leaf in leaves.items() for key, v in optimizer.state[leaf].items() if v is not None
+        }
+        return {role: leaf.detach() for role, leaf in leaves.items()}, after
+
+    def _build(self, network: ResidualStack, leaves: Parameters) -> torch.optim.Optimizer:
+        import torch
+
+        known = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type)]
+        kind = getattr(torch.optim, checks.one_of("optimizer", self.name, known))
+        factor = {role: network.depth if self.layer_factor and role in network.layer_roles else 1 for role in leaves}
+        groups = [{"params": [leaf], "lr": self.learning_rate * factor[role]} for role, leaf in leaves.items()]
+        built: torch.optim.Optimizer = kind(groups, lr=self.learning_rate, **self.options)
+        return built
+
+
+def scaled(rate: Rate, like: Tensor, *, factor: float = 1.0) -> float | Tensor:
+    """The learning rate times `factor`: a number, or a tensor `[E, 1, …]` that broadcasts against `like`.
+
+    Raises:
+        InputError: a tuple of rates that has not one number per member.
+    """
+    if not isinstance(rate, tuple):
+        return factor * rate
+    if len(rate) != like.shape[0]:
+        raise checks.InputError(f"learning_rate: expected one number per member, {like.shape[0]}; found {len(rate)}")
+    return like.new_tensor(rate).mul(factor).reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _rate(optimizer: SGD | Adam, network: ResidualStack, role: str, like: Tensor) -> float | Tensor:
+    layered = optimizer.layer_factor and role in network.layer_roles
+    return scaled(optimizer.learning_rate, like, factor=network.depth if layered else 1)

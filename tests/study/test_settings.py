@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from deeplimit.checks import InputError
+from deeplimit.study import Settings, Tiered
+
+
+def test_a_tiered_value_differs_from_tier_to_tier_and_a_plain_one_does_not():
+    sizes = Tiered(quick=(2, 4), paper=(2, 4, 8))
+    assert Settings("quick").pick(sizes) == (2, 4)
+    assert Settings("paper").pick(sizes) == (2, 4, 8)
+    assert Settings("paper").pick(7) == 7
+
+
+def test_a_tier_without_a_value_is_named():
+    with pytest.raises(InputError, match="tier: expected one of quick; found 'paper'"):
+        Tiered(quick=1).at("paper")
+
+
+def test_replicates_come_after_the_authors_seeds():
+    assert Settings("quick", replicates=3).seeds(2, 0) == (2, 0, 1000, 1001, 1002)
+    assert Settings("quick").seeds(2) == (2,)

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from deeplimit import __version__
+from deeplimit import study as studies
+from deeplimit.__main__ import main
+from deeplimit.cli import Bars, Lines
+from deeplimit.papers import PAPERS, Paper
+from deeplimit.study import load_file
+from deeplimit.sweeps import Job, Outcome
+
+FLOW = Path(__file__).parent / "studies" / "flow.py"
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A function that runs a command line and returns (exit status, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["deeplimit", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def paper(monkeypatch):
+    """The study of the sine as a paper that is called flow, and the only one."""
+    subject = load_file(FLOW)
+    found = Paper("flow", "Flows", "Somebody, 2024", subject.studies)
+    monkeypatch.setitem(sys.modules, "a_paper", SimpleNamespace(paper=found))
+    for name in list(PAPERS):
+        monkeypatch.delitem(PAPERS, name)
+    monkeypatch.setitem(PAPERS, "flow", "a_paper")
+    return found
+
+
+def test_help_and_version(call):
+    status, out, _ = call("--help")
+    assert status == 0
+    assert all(name in out for name in ("list", "reproduce", "study", "report", "--version"))
+    assert call("--version") == (0, f"deeplimit {__version__}\n", "")
+    for command in ("list", "reproduce", "study", "report"):
+        assert call(command, "--help")[0] == 0
+
+
+def test_help_takes_less_than_half_a_second():
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "deeplimit", "--help"], check=True, capture_output=True)
+        spent.append(time.perf_counter() - began)
+    assert min(spent) < 0.5
+
+
+def test_papers_are_listed(call, paper):
+    status, out, _ = call("list")
+    assert status == 0
+    assert "flow  Flows" in out
+    assert "studies: 1, figures: 1, claims: 2" in out
+
+
+def test_the_claims_of_a_paper_are_listed_when_asked_for(call, paper):
+    _, out, _ = call("list", "flow", "--claims")
+    assert "figure norms" in out
+    assert "claim flow.1.end  the norm ends at π √8" in out
+    assert "8.8858 ± 0.001 (derived)" in out
+    _, out, _ = call("list", "flow")
+    assert "claim flow.1.end" not in out
+
+
+def test_a_paper_is_reproduced_into_its_directory(call, paper, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call("reproduce", "flow")
+    assert status == 0
+    assert "runs: 6 computed, 0 complete before, 0 failed" in out
+    assert "seconds: plan" in out
+    assert out.splitlines()[-1] == "report: results/flow-quick/report.html"
+    assert Path("results/flow-quick/report.html").exists()
+    assert "[6/6] flow depth=32 part=more" in err
+    assert "6 complete before" in call("reproduce", "flow", "--strict")[1]
+    assert call("report", "results/flow-quick")[0] == 0
+
+
+def test_all_papers_have_a_directory_each(call, paper, tmp_path):
+    assert call("reproduce", "all", "--only", "1.end", "--out", tmp_path)[0] == 0
+    assert (tmp_path / "flow" / "report.html").exists()
+
+
+def test_a_stop_is_a_stop_of_all_papers(call, paper, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PAPERS, "flow2", "a_paper")
+    monkeypatch.setattr(studies, "carry_out", stop)
+    status, _, err = call("reproduce", "all", "--out", tmp_path)
+    assert (status, err.count("stopped")) == (130, 1)
+
+
+def test_a_file_is_run_and_its_report_drawn_again(call, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FLOW.read_text())
+    assert call("study", path, "--out", tmp_path / "out", "--seeds", 0)[0] == 0
+    path.unlink()
+    status, out, err = call("report", tmp_path / "out", "--json")
+    assert status == 0
+    assert [row["id"] for row in json.loads(out)] == ["flow.1.end", "flow.2.wrong"]
+    assert "runs: 0 computed, 3 complete before" in err
+
+
+def test_a_report_is_drawn_again_without_pytorch(call, tmp_path):
+    assert call("study", FLOW.with_name("training.py"), "--out", tmp_path)[0] == 0
+    code = (
+        "import sys; from deeplimit.__main__ import main\n"
+        f"sys.argv = ['deeplimit', 'report', {str(tmp_path)!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "0 computed, 2 complete before" in printed
+    assert printed.splitlines()[-1] == "0 False"
+
+
+@pytest.mark.parametrize("words", ["--only norms --only 1.end", "--only norms 1.end", "--only=norms,1.end"])
+def test_several_names_after_only(call, tmp_path, words):
+    status, out, _ = call("study", FLOW, "--out", tmp_path, "--seeds", 0, *words.split(), "--json")
+    assert status == 0
+    assert [row["id"] for row in json.loads(out)] == ["flow.1.end"]
+    assert (tmp_path / "figures" / "norms.svg").exists()
+
+
+def test_json_is_all_that_stdout_has(call, tmp_path):
+    _, out, err = call("study", FLOW, "--out", tmp_path, "--json", "--seeds", 0)
+    assert {row["verdict"] for row in json.loads(out)} == {"reproduced", "not reproduced"}
+    assert "report: " in err
+
+
+def test_a_dry_run_computes_nothing(call, tmp_path):
+    status, out, _ = call("study", FLOW, "--out", tmp_path / "out", "--dry-run", "--workers", 2, "--tier", "paper")
+    assert status == 0
+    assert "in total" in out
+    assert "58 kB" in out
+    assert not (tmp_path / "out").exists()
+
+
+def wrong_study(folder: Path, old: str, new: str) -> Path:
+    text = FLOW.read_text()
+    assert old in text
+    (folder / "wrong.py").write_text(text.replace(old, new))
+    return folder / "wrong.py"
+
+
+def test_strict_fails_where_a_verdict_is_not_the_expected_one(call, tmp_path):
+    path = wrong_study(tmp_path, "8.8858", "8.7")
+    words = ("study", path, "--out", tmp_path / "out", "--seeds", 0)
+    assert call(*words)[0] == 0
+    status, _, err = call(*words, "--strict")
+    assert status == 1
+    assert "expected reproduced, found not reproduced: flow.1.end" in err
+
+
+def test_a_failed_run_is_named_with_its_file(call, tmp_path):
+    path = wrong_study(tmp_path, "fail: bool = False", "fail: bool = True")
+    status, out, err = call("study", path, "--out", tmp_path / "out", "--seeds", 0)
+    assert status == 1
+    assert "failed: flow depth=8 part=authors: RuntimeError: asked to fail" in err
+    assert str(tmp_path / "out" / "failures") in err
+    assert "0 computed, 0 complete before, 3 failed" in out
+
+
+def test_a_killed_worker_is_said_in_words_and_the_next_command_goes_on(call, tmp_path):
+    path = wrong_study(
+        tmp_path, 'raise RuntimeError("asked to fail")', "__import__('os').kill(__import__('os').getpid(), 9)"
+    )
+    words = ("study", path, "--out", tmp_path / "out", "--workers", 2)
+    path.write_text(path.read_text().replace("fail: bool = False", "fail: bool = True"))
+    status, _, err = call(*words)
+    assert status == 1
+    assert "a worker process was killed" in err
+    assert "Traceback" not in err
+    path.write_text(path.read_text().replace("fail: bool = True", "fail: bool = False"))
+    assert call(*words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reproduce", "flaw"], "paper: expected one of flow; found 'flaw'"),
+        (["list", "flaw"], "expected one of flow"),
+        (["reproduce", "flow", "--only", "norm"], "norms"),
+        (["reproduce", "flow", "norms"], "names after --only; found norms"),
+        (["reproduce", "flow", "--tier", "quik"], "expected one of quick; found 'quik'"),
+        (["reproduce", "flow", "--device", "tpu"], "device: expected cpu"),
+        (["reproduce", "flow", "--dtype", "int8"], "dtype: expected"),
+        (["reproduce", "flow", "--workers", "0"], "workers: expected"),
+        (["reproduce", "flow", "--workers", "x"], "--workers"),
+        (["reproduce", "flow", "--engine", "torhc"], "engine: expected one of .*torch"),
+        (["study", "nowhere.py"], "found none at nowhere.py"),
+        (["report", "nowhere"], "expected an output directory of deeplimit"),
+        (["lst"], "Did you mean 'list'"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_2_and_says_what_can(call, paper, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(*words)
+    assert (status, out) == (2, "")
+    assert re.search(message, err)
+    assert "Traceback" not in err
+
+
+def test_an_output_of_something_else_is_refused_before_work(call, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    status, _, err = call("study", FLOW, "--out", tmp_path)
+    assert status == 2
+    assert "thesis.tex" in err
+    assert "to compute" not in err
+
+
+def test_ctrl_c_says_how_to_go_on(call, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(studies, "carry_out", stop)
+    words = ("study", str(FLOW), "--out", str(tmp_path / "a b"))
+    status, _, err = call(*words)
+    assert status == 130
+    assert f"To go on from here: deeplimit {shlex.join(words)}" in err
+
+
+def test_what_the_system_refuses_ends_with_1(call, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(studies, "carry_out", full)
+    status, _, err = call("study", FLOW, "--out", tmp_path)
+    assert (status, err) == (1, "deeplimit: [Errno 28] No space left on device\n")
+
+
+JOBS = [Job("a", None, "short", 1.0), Job("b", None, "long", 3.0)]  # type: ignore[arg-type]
+
+
+def test_plain_lines_tell_of_runs_and_of_long_ones(capsys):
+    lines = Lines()
+    lines.begin(JOBS, 3)
+    lines.finish(JOBS[0], Outcome("a", seconds=1.5))
+    lines.advance(JOBS[1], 0.25)  # not now: something was said a moment ago
+    lines.said -= 60.0
+    lines.advance(JOBS[1], 0.5)
+    lines.finish(JOBS[1], Outcome("b", error="no"))
+    lines.end()
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said] == [
+        "runs: 2 to compute",
+        "[1/2] short: 1.5 s",
+        "[1/2] long: 50%",
+        "[2/2] long: failed: no",
+    ]
+
+
+def test_bars_move_with_the_work(capsys):
+    bars = Bars()
+    bars.begin(JOBS, 3)
+    bars.finish(JOBS[0], Outcome("a", seconds=1.5))
+    bars.advance(JOBS[1], 0.5)
+    assert bars.progress.tasks[0].completed == pytest.approx((1 + 1.5) / 4)
+    bars.finish(JOBS[1], Outcome("b", error="[no]"))
+    bars.end()
+    assert "failed: long: [no]" in capsys.readouterr().err

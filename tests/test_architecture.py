@@ -60,10 +60,16 @@ SHORT, SHORT_SHARE = 20, 0.85
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("checks:*", "positional"): "reads as its own message: name, what was found, what is expected",
     ("cli:*", "parameters"): "one parameter per option: typer makes the command line of the signature",
-    ("engines.*:*Engine.*", "positional"): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
+    (
+        "engines.*:*Engine.*",
+        "positional",
+    ): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
     ("networks.initialisation:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("training.optimizers:*.update", "positional"): "an interface in one line: network, parameters, gradients, slots",
-    ("report.write:write_report", "positional"): "where, what is said, and the rows: one of each, of types that do not mix",
+    (
+        "report.write:write_report",
+        "positional",
+    ): "where, what is said, and the rows: one of each, of types that do not mix",
 }
 """(module:function, a key of LIMITS) -> reason. `*` stands for any text: ("branches.*:*.vjp", "positional")."""
 

@@ -141,13 +141,14 @@ def test_an_unfinished_run_goes_on_from_its_checkpoint(jobs, store, monkeypatch)
         if fraction > 1 / 3:
             raise KeyboardInterrupt
 
-    path = store.checkpoint(jobs[0].id).path
+    job = dataclasses.replace(jobs[0], task=dataclasses.replace(jobs[0].task, rounds=60))
+    path = store.checkpoint(job.id).path
     with pytest.raises(KeyboardInterrupt):
-        compute(jobs[0], Execution(), checkpoint=path, progress=stop_at_a_third)
+        compute(job, Execution(), checkpoint=path, progress=stop_at_a_third)
     stopped = len(seen)
-    again = compute(jobs[0], Execution(), checkpoint=path, progress=seen.append)
-    assert len(seen) - stopped == 300 - stopped + 1  # the round that was not saved, and the rest
-    whole = compute(jobs[0], Execution(), checkpoint=store.out / "none", progress=seen.append)
+    again = compute(job, Execution(), checkpoint=path, progress=seen.append)
+    assert len(seen) - stopped == 60 - stopped + 1  # the round that was not saved, and the rest
+    whole = compute(job, Execution(), checkpoint=store.out / "none", progress=seen.append)
     assert again.rows is not None
     assert whole.rows is not None
     assert again.rows.equals(whole.rows)

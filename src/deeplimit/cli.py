@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -47,7 +48,9 @@ Threads = Annotated[int, typer.Option(help="PyTorch threads of each worker.")]
 Seeds = Annotated[
     int | None, typer.Option(help="Replicates added to the authors' seeds, in place of the studies' own.")
 ]
-Workers = Annotated[int, typer.Option(help="Processes.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes; as many as the processors here have threads for, unless given.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and compute nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON; progress goes to stderr.")]
 Strict = Annotated[
@@ -125,7 +128,7 @@ def reproduce(
     dtype: Dtype = None,
     threads: Threads = 1,
     seeds: Seeds = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     dry_run: DryRun = False,
     json: AsJson = False,
     strict: Strict = False,
@@ -134,7 +137,7 @@ def reproduce(
     from deeplimit.papers import PAPERS, load
     from deeplimit.study import Execution, Request
 
-    execution = Execution(engine, device, threads, workers)
+    execution = Execution(engine, device, threads, _workers(workers, threads, device))
     look = Look(dry_run, json, strict)
     worst = 0
     for name in PAPERS if paper == "all" else [paper]:
@@ -160,7 +163,7 @@ def study(
     dtype: Dtype = None,
     threads: Threads = 1,
     seeds: Seeds = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     dry_run: DryRun = False,
     json: AsJson = False,
     strict: Strict = False,
@@ -168,7 +171,7 @@ def study(
     """Run the studies of a file of your own and report."""
     from deeplimit.study import Execution, Request, load_file
 
-    execution = Execution(engine, device, threads, workers)
+    execution = Execution(engine, device, threads, _workers(workers, threads, device))
     home = str(file.resolve().parent)
     request = Request("file", str(file), tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype, folder=home)
     folder = out or Path("results") / f"{file.stem}-{tier}"
@@ -195,6 +198,14 @@ def report(
         subject = load_file(copy_of_file(directory, request), Path(request.folder))
     done = carry_out(subject, request, out=directory)
     raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
+
+
+def _workers(asked: int | None, threads: int, device: str) -> int:
+    """The number of processes: what was asked for, else one per `threads` processors, and one alone on an accelerator."""
+    if asked is not None or device != "cpu" or threads < 1:
+        return 1 if asked is None else asked
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, here // threads)
 
 
 @dataclass(frozen=True)

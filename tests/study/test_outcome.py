@@ -55,18 +55,14 @@ def raising(error: Exception):
     [
         (LookupError("no rows of V"), "not measured: no rows of V"),
         (InputError("fit: expected three depths"), "not measured: fit: expected three depths"),
-        (ZeroDivisionError("division by zero"), "not measured: division by zero"),
-        (pl.exceptions.ColumnNotFoundError("role\nmore"), "not measured: role"),
+        (ZeroDivisionError("division by zero"), "not measured: ZeroDivisionError: division by zero"),
+        (pl.exceptions.ColumnNotFoundError("role\nmore"), "not measured: ColumnNotFoundError: role"),
+        (TypeError("a bug"), "not measured: TypeError: a bug"),
     ],
 )
 def test_a_measure_that_cannot_be_taken_leaves_the_claim_undecided(error, reason):
     (verdict,) = conclude([study("a", claim(raising(error)))], ROWS, tier="quick")
     assert (verdict.ruling, verdict.measured, verdict.reason) == ("undecided", None, reason)
-
-
-def test_an_error_in_the_code_of_a_measure_is_not_hidden():
-    with pytest.raises(TypeError, match="a bug"):
-        conclude([study("a", claim(raising(TypeError("a bug"))))], ROWS, tier="quick")
 
 
 def test_nothing_is_judged_on_a_part_of_a_study():

@@ -210,6 +210,12 @@ def test_an_optimiser_of_pytorch_takes_single_runs_alone():
         one_step(TorchOptimizer("SGD", 0.1), NETWORK, start(members=3))
 
 
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Muon", "Optimizer", "lr_scheduler"])
+def test_an_optimiser_that_cannot_take_a_step_here_is_refused(name):
+    with pytest.raises(InputError, match=rf"optimizer: expected one of .*; found '{name}'"):
+        one_step(TorchOptimizer(name, 0.1), NETWORK, start())
+
+
 def test_an_unknown_optimiser_is_refused_with_the_nearest_names():
     with pytest.raises(InputError, match=r"optimizer: expected one of .*RMSprop.*; found 'RMSporp'"):
         one_step(TorchOptimizer("RMSporp", 0.1), NETWORK, start())

@@ -78,3 +78,5 @@ def _panels(figure: Figure, rows: pl.DataFrame) -> list[AnyPanel]:
     except (LookupError, pl.exceptions.ColumnNotFoundError) as missing:
         reason = str(missing.args[0]) if missing.args else ""
         return [NoData(reason.splitlines()[0] if reason else "")]
+    except Exception as error:  # noqa: BLE001 - panels are anybody's code, and one that fails must not cost the report
+        return [NoData(f"the figure failed: {type(error).__name__}: {error}")]

@@ -59,12 +59,11 @@ def conclude(
 
 def _judged(claim: Claim, rows: pl.DataFrame, *, tier: str, seconds: float) -> Verdict:
     """The verdict on a claim; *undecided* where its measure cannot be taken of these rows."""
-    import polars as pl
-
     try:
         return judge(claim, rows, tier=tier, seconds=seconds)
-    except (ValueError, ArithmeticError, pl.exceptions.PolarsError) as problem:
-        reason = f"not measured: {str(problem).partition(chr(10))[0]}"
+    except Exception as error:  # noqa: BLE001 - a measure is anybody's code, and one that fails must not cost the report
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        reason = f"not measured: {kind}{str(error).partition(chr(10))[0]}"
         return Verdict(claim, None, "undecided", reason, tier, seconds)
 
 

@@ -230,7 +230,9 @@ class TorchOptimizer(Optimizer):
     def _build(self, network: ResidualStack, leaves: Parameters) -> torch.optim.Optimizer:
         import torch
 
-        known = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type)]
+        # Left out: a base class, and what asks for a closure, sparse gradients or single matrices.
+        others = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
+        known = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type) and n not in others]
         kind = getattr(torch.optim, checks.one_of("optimizer", self.name, known))
         factor = {role: network.depth if self.layer_factor and role in network.layer_roles else 1 for role in leaves}
         groups = [{"params": [leaf], "lr": self.learning_rate * factor[role]} for role, leaf in leaves.items()]

@@ -20,7 +20,7 @@ FIGURE_1_LEFT = Discrepancy(
     ),
     computed=(
         "Both, on the authors' draw and on replicates. The maximum has slope −1, so the statement holds; the released statistic"
-        " has slope −1/2 and gives the published values; the label of the plotted curves does not."
+        " has slope −1/2 and gives the published values, under a label that is another quantity's."
     ),
     claim_ids=(
         "marion2024.4.true-maximum",
@@ -77,16 +77,21 @@ CONVOLUTION_DRAW = Discrepancy(
 CONDITIONS = Discrepancy(
     "Whether Figure 2 is an instance of Theorem 6",
     paper_says=(
-        "Theorem 6 needs q ≥ d + d′, ‖x‖ = √q, small targets, a bounded activation, and a width m ≥ c1 n; section 5.1 says that"
+        "Theorem 6 needs q ≥ d + d′, ‖x‖ = √q, small targets, a bounded activation, and a width m ≥ c_1 n; section 5.1 says that"
         " the width of the run is large enough."
     ),
     code_says="q = d = d′ = 16, Gaussian inputs and targets, GELU, n = 50 and m = 64.",
     computed=(
-        "None of these conditions is met: c1 alone is above 1e7 for tanh. The run illustrates the theorem and is no case of it. What"
+        "None of these conditions is met: c_1 alone is above 1e7 for tanh. The run illustrates the theorem and is no case of it. What"
         " the theorem says is checked in a setting of its own: tanh, inputs on the sphere, q = d + d′, small targets, A and B"
         " trained; only its constants are not met there."
     ),
-    claim_ids=("marion2024.14.loss-bound", "marion2024.14.no-decay"),
+    claim_ids=(
+        "marion2024.11.condition-state",
+        "marion2024.11.condition-width",
+        "marion2024.11.condition-input",
+        "marion2024.14.loss-bound",
+    ),
 )
 
 ADJOINT = Discrepancy(
@@ -102,7 +107,7 @@ ADJOINT = Discrepancy(
 
 PL_CONSTANT = Discrepancy(
     "The constant μ of Proposition 5",
-    paper_says="The statement has μ = c4/(n √n q); the last line of its proof reaches c4/(n √(n q)), larger by √q.",
+    paper_says="The statement has μ = c_4/(n √n q); the last line of its proof reaches c_4/(n √(n q)), larger by √q.",
     computed=(
         "The statement is the weaker of the two and follows from the proof, so it is the one that is tested: μ n √n q does not"
         " decay with n."

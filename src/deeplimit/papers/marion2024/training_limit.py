@@ -96,8 +96,8 @@ class TrainingLimit:
                     yield from self._rows(values, quantity, adjoint=flow.adjoint, **facts)
 
     def cost(self) -> Cost:
-        """Evaluations of one layer; one interval of the limit is eight of them and their derivatives."""
-        limit = 2 * 1.25 * 4 * self.steps * self.intervals * 20
+        """Evaluations of one layer; one interval of the limit takes the time of 45."""
+        limit = 2 * 1.25 * 4 * self.steps * self.intervals * 45
         flow, descent = 4.0 * self.steps * sum(self.depths), self.deepest * sum(map(self._iterations, self.rates))
         return Cost(len(self.seeds) * (limit + flow + descent), 1e8, 1e5)
 

@@ -102,6 +102,20 @@ def test_options_are_what_makes_the_difference(row):
     assert same is (kind is OPTIM.SGD and not options and factor == 1)
 
 
+@pytest.mark.parametrize("row", BESIDE, ids=described)
+def test_an_update_leaves_its_arguments_as_they_were(row):
+    optimizer, *_ = row
+    step = Step(NETWORK, optimizer)
+    state = step.start(start())
+    for _ in range(2):  # the second finds slots
+        held = [*state.params.values(), *state.slots.values()]
+        before = [t.clone() for t in held]
+        after, info = step(state, (X, Y))
+        assert all(torch.equal(t, b) for t, b in zip(held, before, strict=True))
+        assert not any(t.requires_grad or t.grad is not None for t in (*after.params.values(), *info.grads.values()))
+        state = after
+
+
 # --- the flow ---
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deeplimit.training.losses import LossFunction, SquaredError
+from deeplimit.training.members import checksum, draw_members
 from deeplimit.training.optimizers import SGD, Adam, CoordinateClip, GradientFlow, NormClip, Optimizer, TorchOptimizer
 from deeplimit.training.run import TrainingRun
 from deeplimit.training.step import Info, State, Step
@@ -21,4 +22,6 @@ __all__ = [
     "Step",
     "TorchOptimizer",
     "TrainingRun",
+    "checksum",
+    "draw_members",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,17 @@ from deeplimit import checks
 from deeplimit.data import Pairs
 from deeplimit.draws import Draw, NamedDraw
 from deeplimit.measures import Comparison, Measure, Memory, Observation, View
-from deeplimit.networks import ResidualStack, ensemble
+from deeplimit.networks import ResidualStack
 from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.training.losses import LossFunction, SquaredError
+from deeplimit.training.members import checksum, draw_members
 from deeplimit.training.optimizers import Optimizer
 from deeplimit.training.step import Batch, State, Step
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from torch import Tensor
 
-    from deeplimit.networks import Parameters
 
 Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 """Iteration, depth, quantity, index, values by member (None for members that had diverged)."""
@@ -121,16 +119,15 @@ class _Loop:
 
     def __init__(self, run: TrainingRun, context: Context) -> None:
         """Draw weights and data; nothing is computed yet."""
-        import torch
-
         self.task, self.context = run, context
         self.entries: list[Entry] = []
-        dtype = getattr(torch, run.dtype)
         self.steps = {n.depth: Step(n, run.optimizer, run.loss, context.engine) for n in run.networks}
         self.batch: dict[int, Batch] = {}
         self.states: dict[int, State] = {}
         for depth, step in self.steps.items():
-            params, self.batch[depth] = _draw(run, step.network, dtype, context.device)
+            params, self.batch[depth] = draw_members(
+                step.network, run.data, seeds=run.seeds, draw=run.draw, dtype=run.dtype, device=context.device
+            )
             self.states[depth] = step.start(params)
         self.initial = {depth: state.params for depth, state in self.states.items()}
         self.memories: dict[str, Memory] = {f"{d}/{i}": {} for d in self.steps for i in range(len(run.measures))}
@@ -238,25 +235,8 @@ class _Loop:
     def _note_facts(self) -> None:
         from deeplimit.engines import select
 
-        digest = hashlib.sha256()
-        for batch in next(iter(self.batch.values())):
-            digest.update(_array(batch).tobytes())
-        self.context.provenance["data"] = digest.hexdigest()
+        self.context.provenance["data"] = checksum(next(iter(self.batch.values())))
         self.context.provenance["engine"] = select(self.context.engine, self.task.networks[0].branch).name
-
-
-def _draw(run: TrainingRun, network: ResidualStack, dtype: torch.dtype, device: str) -> tuple[Parameters, Batch]:
-    """Weights and data of all members: for each seed one stream, weights first."""
-    import torch
-
-    members, pairs = [], []
-    for seed in run.seeds:
-        stream = run.draw.stream(seed)
-        members.append(network.initialise(stream, dtype=dtype))
-        pairs.append(run.data.sample(stream))
-    params = {role: tensor.to(device) for role, tensor in ensemble(members).items()}
-    x, y = (torch.stack(column).to(device, dtype) for column in zip(*pairs, strict=True))
-    return params, (x, y)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

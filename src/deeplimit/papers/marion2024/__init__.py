@@ -10,6 +10,7 @@ from deeplimit.papers.marion2024 import (
     figure2,
     finite_time,
     generalisations,
+    long_time,
     training_limit,
 )
 from deeplimit.papers.marion2024.discrepancies import DISCREPANCIES
@@ -27,6 +28,7 @@ paper = Paper(
         *training_limit.STUDIES,
         *generalisations.STUDIES,
         *counterexamples.STUDIES,
+        *long_time.STUDIES,
     ),
     discrepancies=DISCREPANCIES,
     scorecard=scorecard,

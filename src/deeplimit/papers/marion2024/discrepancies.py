@@ -89,6 +89,7 @@ CONDITIONS = Discrepancy(
     claim_ids=(
         "marion2024.11.condition-state",
         "marion2024.11.condition-width",
+        "marion2024.11.condition-depth",
         "marion2024.11.condition-input",
         "marion2024.14.loss-bound",
     ),

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, ClassVar
 from deeplimit.branches import Perceptron, Tanh
 from deeplimit.claims import Claim, Measured
 from deeplimit.data import GaussianPairs, Pairs, SpherePairs
-from deeplimit.draws import NamedDraw
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import exponent
 from deeplimit.measures import LayerGradients
-from deeplimit.networks import Initialisation, LastCoordinates, Padding, ResidualStack, ensemble
+from deeplimit.networks import Initialisation, LastCoordinates, Padding, ResidualStack
 from deeplimit.papers.marion2024.common import only
 from deeplimit.processes import GaussianProcess, Process
 from deeplimit.records import Context, Cost, Label, Row, Task
 from deeplimit.study import Settings, Study
-from deeplimit.training import GradientFlow, SquaredError
+from deeplimit.training import GradientFlow, SquaredError, checksum, draw_members
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,19 +54,6 @@ def theory_network(depth: int, init: Initialisation | Process | Mapping[str, Pro
         embedding=Padding(INPUTS, STATE),
         readout=LastCoordinates(STATE, OUTPUTS),
     )
-
-
-def draw_members(network: ResidualStack, data: Pairs, *, seeds: tuple[int, ...]) -> tuple[Parameters, Batch]:
-    """Weights and data of all seeds, `[E, …]` in float64, the same that a training run draws."""
-    import torch
-
-    members, pairs = [], []
-    for seed in seeds:
-        stream = NamedDraw().stream(seed)
-        members.append(network.initialise(stream, dtype=torch.float64))
-        pairs.append(data.sample(stream))
-    x, y = (torch.stack(column).double() for column in zip(*pairs, strict=True))
-    return ensemble(members), (x, y)
 
 
 def seconds_for(task: Task, sample: Task, *, context: Context) -> float:
@@ -141,7 +127,8 @@ class OdeConsistency:
 
         context.provenance["engine"] = select(context.engine, self.network.branch).name
         weights = together([initial(self.network, seed) for seed in self.seeds])
-        x = draw_members(self.network.at_depth(1), self.data, seeds=self.seeds)[1][0]
+        _, batch = draw_members(self.network.at_depth(1), self.data, seeds=self.seeds)
+        context.provenance["data"], x = checksum(batch), batch[0]
         solution = solve_within(self.network, weights, x=x, tolerance=self.tolerance, steps=max(self.depths))
         yield {"quantity": "reference.error", "value": solution.error}
         for depth in self.depths:
@@ -267,18 +254,15 @@ class ZeroBranch:
 
     def run(self, context: Context) -> Iterator[Row]:
         """Evaluate every network in every engine."""
-        import torch
-
         from deeplimit.engines import ENGINES
 
-        dtype = getattr(torch, self.dtype)
         engines = sorted(name for name, engine in ENGINES.items() if engine.supports(self.network.branch))
         context.provenance["engine"] = ", ".join(engines)
         for depth, engine in itertools.product(self.depths, engines):
             network = self.network.at_depth(depth)
-            params, (x, y) = draw_members(network, self.data, seeds=self.seeds)
-            params = {role: p.to(dtype) for role, p in params.items()}
-            found = _start(network, params, batch=(x.to(dtype), y.to(dtype)), engine=engine)
+            params, batch = draw_members(network, self.data, seeds=self.seeds, dtype=self.dtype)
+            context.provenance["data"] = checksum(batch)
+            found = _start(network, params, batch=batch, engine=engine)
             for quantity, (seed, value) in (
                 (q, pair) for q, v in found.items() for pair in zip(self.seeds, v, strict=True)
             ):

@@ -143,7 +143,7 @@ CASES = {
     "smooth-convolution": Case(
         "convolution, Gaussian", _convolution(SMOOTH), MAPS, depths=SHALLOWER, horizon=IMAGE_HORIZON
     ),
-    "independent": Case("V = 0, W_k independent", theory_network(1, {"W": IID()})),
+    "independent": Case("V = 0, W independent", theory_network(1, {"W": IID()})),
 }
 
 
@@ -230,7 +230,7 @@ def _gap_claim(row: str, case: str, *, statement: str, where: str) -> Claim:
         f"marion2024.{row}",
         statement,
         where,
-        f"exponent in L of max over k and t ≤ {CASES[case].horizon:g} of ‖Z_{{k+1}} − Z_k‖_F, L ≥ 16",
+        f"exponent in L of max over k and t < {CASES[case].horizon:g} of ‖Z_{{k+1}} − Z_k‖_F, L ≥ 16",
         _gap(case, time=CASES[case].horizon),
         expected=-1.0 if smooth else 0.0,
         tolerance=0.02 if smooth else 0.05,
@@ -264,7 +264,7 @@ CLAIMS = (
         "marion2024.15b.gap-late",
         "After five times as long they still do, from a larger depth on.",
         "section 4.3",
-        f"exponent in L of max over k and t ≤ {LATE:g} of ‖Z_{{k+1}} − Z_k‖_F, L ≥ 512",
+        f"exponent in L of max over k and t < {LATE:g} of ‖Z_{{k+1}} − Z_k‖_F, L ≥ 512",
         _gap("smooth", time=LATE, minimum=512),
         expected=-1.0,
         tolerance=0.02,
@@ -331,7 +331,7 @@ def _gap_panels(rows: pl.DataFrame) -> list[Panel]:
         for name, case in CASES.items()
         if name in known
     ]
-    panels = [_gap_panel([*curves, guide(curves[0], -1.0, factor=0.6)], title="at the same time")]
+    panels = [_gap_panel([*curves, guide(curves[0], -1.0, factor=0.6)], title="after training")]
     return panels + _later_panels(rows)
 
 
@@ -364,7 +364,7 @@ def _clip_panels(rows: pl.DataFrame) -> list[Panel]:
 
     own = only(rows, case="clipped", depth=max(only(rows, case="clipped")["depth"]))
     own = own.with_columns(time=pl.col("rate") * pl.col("iteration"))
-    norms = [seed_band(only(own, quantity=f"norm.{role}"), "time", label=f"‖{role}_k‖") for role in ("V", "W")]
+    norms = [seed_band(only(own, quantity=f"norm.{role}"), "time", label=f"‖{role}‖") for role in ("V", "W")]
     bound = Curve(norms[0].x, [_bound(t) for t in norms[0].x], label="bound of Prop. 3", style="dashed")
     share = seed_band(only(own, quantity="clip.active"), "time", label="share")
     return [

@@ -18,7 +18,6 @@ from deeplimit.papers.marion2024.finite_time import (
     OUTPUTS,
     REPLICATES,
     SMOOTH,
-    draw_members,
     guide,
     seconds_for,
     seed_band,
@@ -26,7 +25,7 @@ from deeplimit.papers.marion2024.finite_time import (
 )
 from deeplimit.records import Context, Cost, Label, Row, Task
 from deeplimit.study import Settings, Study, Tiered
-from deeplimit.training import GradientFlow, Step
+from deeplimit.training import GradientFlow, Step, checksum, draw_members
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,6 +83,7 @@ class TrainingLimit:
         from deeplimit.limits import TrainingFlow
 
         context.provenance["engine"] = select(context.engine, self.network.branch).name
+        context.provenance["data"] = checksum(self._draw(1)[1])
         flows = [TrainingFlow(self.network, adjoint=adjoint) for adjoint in ADJOINTS]
         ends = [self._limit(flow, self.intervals, steps=self.steps) for flow in flows]
         for flow, end in zip(flows, ends, strict=True):
@@ -272,7 +272,7 @@ def _require_fine_reference(rows: pl.DataFrame, differences: pl.DataFrame) -> No
 
 def _panels(rows: pl.DataFrame) -> list[Panel]:
     """Parameters against depth for both adjoints, and against the learning rate."""
-    labels = {"corrected": "adjoint −(d₁f)ᵀP", "printed": "adjoint as printed"}
+    labels = {"corrected": "corrected adjoint", "printed": "adjoint as printed"}
     curves = [
         seed_band(_flows(rows, "error.parameters", adjoint=a), "depth", label=label) for a, label in labels.items()
     ]

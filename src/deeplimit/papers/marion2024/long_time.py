@@ -229,7 +229,7 @@ PL = Study(
 # ---------------------------------------------------------------------- row 15: the PL constant at the initialisation
 
 
-def tangent_kernel(network: ResidualStack, params: Parameters, x: Tensor) -> Tensor:
+def tangent_kernel(network: ResidualStack, params: Parameters, *, x: Tensor) -> Tensor:
     """The kernel by which the loss decays where V = 0, `[E, n, n]`.
 
     K = 2 X Xᵀ + σ(H Wᵀ/√q) σ(H Wᵀ/√q)ᵀ / m,  H = X Aᵀ;   −dℓ/dt = (4/n²) rᵀ K r along the flow (4), r the residuals
@@ -280,7 +280,7 @@ class KernelConstant:
             network = strict(1, inputs=self.inputs, width=width)
             params, batch = draw_members(network, data, seeds=(seed,))
             context.provenance["data"] = checksum(batch, str(context.provenance.get("data", "")))
-            least = torch.linalg.eigvalsh(tangent_kernel(network, params, batch[0]))[0, 0].item()
+            least = torch.linalg.eigvalsh(tangent_kernel(network, params, x=batch[0]))[0, 0].item()
             # Below full rank the least eigenvalue is 0 up to rounding of either sign.
             yield {"seed": seed, "quantity": "mu", "index": width, "value": 4 / self.samples * max(least, 0.0)}
 
@@ -458,7 +458,7 @@ class LinearWidth:
         network = strict(1, inputs=self.inputs, width=width)
         data = strict_data(self.samples, inputs=self.inputs, target=1.0)
         params, (x, y) = draw_members(network, data, seeds=seeds)
-        eigenvalues, vectors = torch.linalg.eigh(tangent_kernel(network, params, x))
+        eigenvalues, vectors = torch.linalg.eigh(tangent_kernel(network, params, x=x))
         shares = (vectors.mT @ y).squeeze(-1).square()
         left = shares * torch.exp(-4 / self.samples * self.horizon * eigenvalues.clamp_min(0))
         decays: list[float] = (left.sum(1) / shares.sum(1)).tolist()

@@ -58,6 +58,7 @@ def test_a_shape_that_fits_passes(expected):
     [
         ((2, 3), (2, 4), r"\(2, 4\), found \(2, 3\)"),
         ((2, 3), (None, 4), r"\(any, 4\), found \(2, 3\)"),
+        ((3, 3), (2, 3), r"\(2, 3\), found \(3, 3\)"),
         ((2,), (2, None), r"\(2, any\), found \(2,\)"),
         ((), (1,), r"\(1\), found \(\)"),
     ],

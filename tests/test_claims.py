@@ -35,6 +35,8 @@ def measured(low: float, high: float) -> Measured:
         ("within", (-1.03, -0.99), "undecided"),
         ("within", (-1.01, -0.97), "undecided"),
         ("within", (-2.0, 0.0), "undecided"),
+        ("within", (-9.0, -1.01), "undecided"),  # mostly outside
+        ("within", (-0.99, 9.0), "undecided"),
         ("within", (-0.98, -0.9), "undecided"),  # touches the band
         ("at most", (-50.0, -0.98), "reproduced"),
         ("at most", (-0.97, 3.0), "not reproduced"),

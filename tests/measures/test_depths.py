@@ -50,9 +50,9 @@ def test_one_step_function_in_the_sense_of_the_paper_is_one(depth, times):
     assert distances(PAPER, layers, fine + 1e-9)[1] > 0
 
 
-@pytest.mark.parametrize(("depth", "deepest"), [(3, 7), (6, 10), (5, 2**14), (1014, 2**14), (49, 50)])
+@pytest.mark.parametrize(("depth", "deepest"), [(3, 7), (11, 55), (98, 108), (110, 116), (1014, 2**14)])
 def test_the_layer_at_a_left_edge_is_found_by_integers(depth, deepest):
-    """Layer ⌊i L_ref / L⌋ stands at i/L; a product of floats would be off by one where L divides i L_ref."""
+    """Layer ⌊i L_ref / L⌋ stands at i/L. In floats both i · (L_ref / L) and (i / L) · L_ref are off by one for some of these."""
     fine = torch.arange(deepest, dtype=torch.float64)
     coarse = [float(i * deepest // depth) for i in range(depth)]
     assert distances(LEFT, coarse, fine) == (0, 0)

@@ -32,19 +32,21 @@ def test_the_numbers_of_three_layers():
 
 
 def test_the_history_holds_the_iterations_before_this_one():
-    moments = [weights((0, 0), (1, 4), (4, 5)), weights((0, 0), (9, 0), (0, 0)), weights((0, 0), (0, 1), (0, 2))]
+    still = weights((0, 0), (0, 1), (0, 2))
+    moments = [weights((0, 0), (1, 4), (4, 5)), weights((0, 0), (9, 0), (0, 0)), still, still]
     memory: Memory = {}
     history = []
     for t, params in enumerate(moments):
         view = look(NETWORK, params, iteration=t)
         history.append(seen(LayerGaps(), view, memory))
         LayerGaps().watch(view, memory)
-    # Steps by iteration: V (1, 3), (9, 9), (0, 0) and W (4, 1), (0, 0), (1, 1); each is √2 of its number.
+    # Steps by iteration: V (1, 3), (9, 9), (0, 0), (0, 0) and W (4, 1), (0, 0), (1, 1), (1, 1); each is √2 of its number.
     root = 2**0.5
-    assert [float(h["gap"]) for h in history] == pytest.approx([5 * root, 9 * root, root])
-    assert [float(h["gap.max"]) for h in history] == pytest.approx([0, 5 * root, 9 * root])
-    squares = [0, max(1 + 9, 16 + 1), max(1 + 9 + 81 + 81, 16 + 1)]
-    assert [float(h["gap.aggregate"]) for h in history] == pytest.approx([(2 * s) ** 0.5 for s in squares])
+    assert [float(h["gap"]) for h in history] == pytest.approx([5 * root, 9 * root, root, root])
+    assert [float(h["gap.max"]) for h in history] == pytest.approx([0, 5 * root, 9 * root, 9 * root])
+    V, W = (0, 10, 172, 172), (0, 17, 17, 19)  # sums of squares before each iteration
+    expected = [(2 * max(pair)) ** 0.5 for pair in zip(V, W, strict=True)]
+    assert [float(h["gap.aggregate"]) for h in history] == pytest.approx(expected)
 
 
 def test_looking_does_not_change_the_memory():

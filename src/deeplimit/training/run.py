@@ -90,14 +90,13 @@ class TrainingRun:
         return Cost(layers * members * (self.iterations + 1), memory, layers * members * size * weights + 1e5)
 
     def probe(self, context: Context) -> float:
-        """Seconds to expect: a few measured iterations at depth at most 64, in proportion."""
-        shallow = tuple({min(n.depth, 64): n.at_depth(min(n.depth, 64)) for n in self.networks}.values())
-        sample = dataclasses.replace(self, networks=shallow, iterations=3)
-        list(dataclasses.replace(sample, iterations=0).run(_quiet(context)))
-        start = time.perf_counter()
-        list(sample.run(_quiet(context)))
-        seconds = time.perf_counter() - start
-        return seconds * self.cost().layer_steps / sample.cost().layer_steps
+        """Seconds to expect: a few iterations at depth at most 256, in proportion; what a run costs besides is taken off."""
+        shallow = tuple({min(n.depth, 256): n.at_depth(min(n.depth, 256)) for n in self.networks}.values())
+        few, more = (dataclasses.replace(self, networks=shallow, iterations=n) for n in (2, 6))
+        seconds = [_seconds(sample, context) for sample in (few, few, more)]  # the first warms up
+        per_iteration = max(seconds[2] - seconds[1], 0.0) / 4
+        layers = sum(n.depth for n in self.networks) / sum(n.depth for n in shallow)
+        return seconds[1] + per_iteration * layers * self.iterations
 
     def _rows(self, entries: list[Entry]) -> Iterator[Row]:
         rates = self.optimizer.learning_rate
@@ -251,5 +250,9 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def _quiet(context: Context) -> Context:
-    return Context(engine=context.engine, device=context.device, threads=context.threads)
+def _seconds(run: TrainingRun, context: Context) -> float:
+    """How long a run takes, without checkpoint and progress."""
+    start = time.perf_counter()
+    for _ in run.run(Context(engine=context.engine, device=context.device, threads=context.threads)):
+        pass
+    return time.perf_counter() - start

@@ -93,6 +93,15 @@ def per_precision(rows: pl.DataFrame, note: str = "") -> Measured:
     return Measured.spread(ordered, note or "range over precisions " + ", ".join(sorted(values, reverse=True)))
 
 
+def in_released_precision(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in float32, the precision of the released scripts.
+
+    Where a published value is near float32's rounding, it is compared in float32: float64 is closer to the truth, and further from
+    the figure.
+    """
+    return only(rows, dtype="float32")
+
+
 def cells(table: Mapping[int, Mapping[int, float]], depths: Iterable[int]) -> dict[tuple[int, int], float]:
     """A published table {iteration: {depth: value}} as {(iteration, depth): value}, for some depths."""
     chosen = set(depths)

@@ -66,3 +66,15 @@ def test_a_shape_that_fits_passes(expected):
 def test_a_shape_that_does_not_fit_is_refused(found, expected, said):
     with pytest.raises(InputError, match=rf"^x: expected shape {said}$"):
         checks.shape("x", found, expected)
+
+
+def test_an_integer_of_numpy_is_one():
+    import numpy as np
+
+    assert type(checks.positive_int("depth", np.arange(3)[2])) is int
+
+
+@pytest.mark.parametrize("value", [None, 3])
+def test_a_name_that_is_no_text_is_refused(value):
+    with pytest.raises(InputError, match=f"engine: expected one of .*; found {value}"):
+        checks.one_of("engine", value, ("reference", "torch"))

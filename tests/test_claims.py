@@ -169,3 +169,11 @@ def test_a_deterministic_number_takes_the_spread_of_its_values():
     assert (found.value, found.low, found.high, found.sample) == (2.0, 1.5, 2.25, 3)
     assert found.note
     assert Measured.spread([3.0], note="one engine").note == "one engine"
+
+
+def test_what_is_unverifiable_stays_so_where_its_rows_are_missing():
+    def absent(rows):
+        raise LookupError("no rows")
+
+    assert judge(changed(source="unverified", measure=absent), ROWS, tier="quick").ruling == "unverifiable"
+    assert judge(changed(measure=absent), ROWS, tier="quick").ruling == "undecided"

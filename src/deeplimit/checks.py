@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -17,9 +18,9 @@ def positive_int(name: str, value: object) -> int:
     >>> positive_int("depth", 64)
     64
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise InputError(f"{name}: expected an integer of at least 1, found {value!r}")
-    return value
+    return int(value)
 
 
 def positive(name: str, value: float) -> float:
@@ -36,8 +37,8 @@ def one_of(name: str, value: str, known: Iterable[str]) -> str:
     'torch'
     """
     names = sorted(known)
-    if value not in names:
-        near = difflib.get_close_matches(value, names, n=3, cutoff=0.4) or names
+    if not isinstance(value, str) or value not in names:
+        near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4) or names
         raise InputError(f"{name}: expected one of {', '.join(near)}; found {value!r}")
     return value
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
+UNSURE = "the source of the expected value is not sure"
+
 Source = Literal["text", "table", "figure", "code", "theorem", "derived", "measured", "unverified"]
 Ruling = Literal["reproduced", "not reproduced", "undecided", "unverifiable"]
 
@@ -110,6 +112,8 @@ def judge(claim: Claim, rows: pl.DataFrame, *, tier: str, seconds: float = 0.0) 
     try:
         measured = claim.measure(rows)
     except LookupError as missing:
+        if claim.source == "unverified":
+            return Verdict(claim, None, "unverifiable", UNSURE, tier, seconds)
         reason = _too_small(claim, tier) or f"not measured: {missing}"
         return Verdict(claim, None, "undecided", reason, tier, seconds)
     ruling, reason = rule(claim, measured, tier=tier)
@@ -119,7 +123,7 @@ def judge(claim: Claim, rows: pl.DataFrame, *, tier: str, seconds: float = 0.0) 
 def rule(claim: Claim, measured: Measured, *, tier: str) -> tuple[Ruling, str]:
     """The ruling on a measured value, with its reason in words."""
     if claim.source == "unverified":
-        return "unverifiable", "the source of the expected value is not sure"
+        return "unverifiable", UNSURE
     if tier not in claim.tiers:
         return "undecided", _too_small(claim, tier)
     if measured.sample < claim.minimum_sample:

@@ -201,3 +201,24 @@ def test_threads_share_the_engine():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda p: gradients(ENGINE.final, p), problems))
     assert all(error(f, e) <= 1e-12 for f, e in zip(found, expected, strict=True))
+
+
+class Doubled(Perceptron):
+    def __call__(self, h, theta):
+        return 2 * super().__call__(h, theta)
+
+
+def test_a_subclass_that_computes_something_else_is_not_taken_for_its_parent():
+    assert TorchEngine().supports(Perceptron(3, 5))
+    assert not TorchEngine().supports(Doubled(3, 5))
+
+
+def test_released_buffers_are_made_anew():
+    engine, branch = TorchEngine(), Perceptron(2, 3)
+    theta = {role: torch.ones(4, *shape, requires_grad=True) for role, shape in branch.shapes.items()}
+    h = torch.ones(5, 2)
+    first = torch.autograd.grad(engine.final(branch, h, theta, 0.25).sum(), theta["V"])[0]
+    assert engine._workspace._free
+    engine.release()
+    assert not engine._workspace._free
+    assert torch.equal(first, torch.autograd.grad(engine.final(branch, h, theta, 0.25).sum(), theta["V"])[0])

@@ -214,6 +214,7 @@ def refuse(fraction: float) -> None:
         ({"networks": ()}, "run: expected at least one network and one seed, found 0 and 3"),
         ({"seeds": ()}, "run: expected at least one network and one seed, found 1 and 0"),
         ({"networks": (SHALLOW, SHALLOW)}, r"networks: expected different depths, found \[3, 3\]"),
+        ({"iterations": -1}, "iterations: expected a number of at least 0, found -1"),
         ({"dtype": "float16"}, "dtype: expected one of .*float32.*; found 'float16'"),
     ],
 )

@@ -38,6 +38,9 @@ class Engine(ABC):
             scale: the factor in front of f, L^(−β).
         """
 
+    def release(self) -> None:
+        """Free whatever is kept between calls; nothing, unless an engine keeps something."""
+
     @abstractmethod
     def states(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """All states h_0 … h_L, `[L + 1, *h.shape]`, not differentiable."""

@@ -48,7 +48,7 @@ class TorchEngine(Engine):
 
     def supports(self, branch: Branch) -> bool:
         """The perceptron and the one-matrix branch."""
-        return branch.kernel in ("perceptron", "one_matrix")
+        return type(branch) in (Perceptron, OneMatrix)  # a subclass may compute something else
 
     def final(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """The last state; its gradient is the hand-written one."""
@@ -57,6 +57,10 @@ class TorchEngine(Engine):
         roles = tuple(theta)
         last: Tensor = _Stack.apply((self._workspace, branch, scale, roles), h, *(theta[role] for role in roles))  # type: ignore[no-untyped-call]
         return last
+
+    def release(self) -> None:
+        """Free the buffers."""
+        self._workspace.clear()
 
     def states(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """All states; the buffer is the caller's."""

@@ -68,14 +68,19 @@ class TrainingRun:
             )
         if len({network.depth for network in self.networks}) < len(self.networks):
             raise checks.InputError(f"networks: expected different depths, found {[n.depth for n in self.networks]}")
+        if self.iterations < 0:
+            raise checks.InputError(f"iterations: expected a number of at least 0, found {self.iterations}")
         checks.one_of("dtype", self.dtype, ("float32", "float64"))
 
     def run(self, context: Context) -> Iterator[Row]:
         """Train, and yield the rows at the end."""
+        from deeplimit.engines import select
+
         loop = _Loop(self, context)
         loop.resume()
         loop.advance()
         context.weights.update(loop.weights())
+        select(context.engine, self.networks[0].branch).release()
         yield from self._rows(loop.entries)
 
     def cost(self) -> Cost:

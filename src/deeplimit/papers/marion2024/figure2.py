@@ -189,7 +189,7 @@ CLAIMS = (
     ),
     Claim(
         "marion2024.11.loss-last-exact",
-        "The last published value of the loss is that of the model, not of float32: float64 gives it too.",
+        "As plotted: the loss of the model after 80,000 iterations is 7.0e-8, whatever the precision.",
         "Fig. 2",
         "relative difference of the loss at 80,000 iterations in float64 from that in float32",
         _float32_effect,

@@ -113,7 +113,7 @@ PL = Study(
         " q = d + 1, targets of standard deviation 0.1, tanh, A and B trained along with the layers. d = n/2 grows like n and stays"
         " below it, since A and B alone interpolate where d ≥ n; m = 4n; depth 4 (tied layers start with a ratio that does not"
         " depend on depth); learning rate 0.05; flow time in proportion to n. The numerator of the ratio is −dℓ/dt along the flow,"
-        " and μ is the least ratio of a run. It falls about like 1/n, where Prop. 5 asks for no more than 1/(n√n q). The fitted"
+        " and μ is the least ratio of a run. It falls no faster than 1/n, where Prop. 5 allows 1/(n√n q). The fitted"
         " exponents depend on how d grows."
     ),
     grid={"samples": Tiered(quick=(12, 16, 24, 32), paper=(12, 16, 24, 32, 48))},

@@ -3,6 +3,10 @@ PYTHON ?= python3
 KILLS ?= 50
 BIN := .venv/bin
 OUT := results/marion2024-quick
+NATIVE := $(wildcard native/*.* native/tests/*)
+SANITIZE ?= address,undefined
+comma := ,
+CHECKED := build/native-$(or $(subst $(comma),-,$(SANITIZE)),plain)
 
 # A thread pool per worker costs more than it gains on matrices of this size.
 export OMP_NUM_THREADS ?= 1
@@ -13,7 +17,15 @@ define stage
 	@echo "== $(1)"; start=$$(date +%s); $(2) || exit $$?; echo "-- $(1): $$(( $$(date +%s) - start )) s"
 endef
 
-.PHONY: help reproduce test format kills clean
+# $(call install,name,what): cmake is found on PATH. Where no extension comes out, pip hides why; the build is thrown away,
+# as CMake would remember a compiler that was missing.
+define install
+	$(call stage,$(1),PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '$(2)')
+	@ls src/deeplimit/engines/_native.*.so > /dev/null 2>&1 || { rm -rf build/editable; \
+	  echo "-- no native engine; why: DEEPLIMIT_REQUIRE_NATIVE=1 $(BIN)/pip install --no-build-isolation --no-deps -e ."; }
+endef
+
+.PHONY: help reproduce test format kills sanitize clean
 .DELETE_ON_ERROR:
 
 help:  ## say what each target does
@@ -36,8 +48,14 @@ format: .venv/installed-dev  ## format the code and mend what ruff can mend
 kills: .venv/installed-dev  ## kill a quick run KILLS times (50) at random moments and compare its rows with an undisturbed run
 	$(call stage,kills,$(BIN)/pytest tests/test_resume.py --kills $(KILLS))
 
+# Needs a C++ compiler, and neither PyTorch nor the package. An instruction set that the machine lacks counts as skipped.
+sanitize: .venv/build  ## run the C++ tests per instruction set under SANITIZE (address,undefined; thread; empty: none)
+	$(call stage,configure,$(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" -S native -B $(CHECKED) -DDEEPLIMIT_TESTS=ON -DDEEPLIMIT_SANITIZE=$(SANITIZE))
+	$(call stage,build,$(BIN)/cmake --build $(CHECKED))
+	$(call stage,tests,$(BIN)/ctest --test-dir $(CHECKED) --output-on-failure --no-tests=error)
+
 clean:  ## remove .venv, caches and builds; results stay
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/deeplimit/engines/_native.*.so
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/python:
@@ -47,13 +65,13 @@ clean:  ## remove .venv, caches and builds; results stay
 
 # Build requirements first, from the same constraints, so that the package is built with nothing but pinned versions.
 .venv/build: .venv/python constraints.txt
-	$(call stage,build requirements,$(BIN)/pip install --quiet -c constraints.txt hatchling editables)
+	$(call stage,build requirements,$(BIN)/pip install --quiet -c constraints.txt scikit-build-core nanobind cmake ninja)
 	@touch $@
 
-.venv/installed: .venv/build pyproject.toml
-	$(call stage,install,$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e .)
+.venv/installed: .venv/build pyproject.toml $(NATIVE)
+	$(call install,install,.)
 	@touch $@
 
-.venv/installed-dev: .venv/build pyproject.toml
-	$(call stage,install with dev,$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]')
+.venv/installed-dev: .venv/build pyproject.toml $(NATIVE)
+	$(call install,install with dev,.[dev])
 	@touch .venv/installed $@

@@ -37,7 +37,7 @@ FLOORS = {
     "networks": 3,
     "limits": 4, "measures": 4,
     "training": 5,
-    "report": 6, "study": 6, "sweeps": 6,
+    "bench": 6, "report": 6, "study": 6, "sweeps": 6,
     "papers": 7,
     "__main__": 8, "cli": 8,
 }  # fmt: skip
@@ -504,6 +504,7 @@ def test_every_exception_has_a_reason():
         "deeplimit",
         "deeplimit.papers, deeplimit.study, deeplimit.figures, deeplimit.claims",
         "deeplimit.cli, deeplimit.records",
+        "deeplimit.bench",
     ],
 )
 def test_importing_is_light(modules):
@@ -511,7 +512,9 @@ def test_importing_is_light(modules):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["list"], ["list", "marion2024", "--claims"]], ids=" ".join
+    "arguments",
+    [["--help"], ["--version"], ["list"], ["list", "marion2024", "--claims"], ["bench", "--help"], ["bench", "--list"]],
+    ids=" ".join,
 )
 def test_listing_is_light(arguments):
     assert heavy_loaded_by(COMMAND.format(argv=["deeplimit", *arguments])) == []

@@ -14,6 +14,9 @@ import pytest
 from deeplimit import __version__
 from deeplimit import study as studies
 from deeplimit.__main__ import main
+from deeplimit.bench import Case
+from deeplimit.bench.cases import names
+from deeplimit.branches import OneMatrix
 from deeplimit.cli import Bars, Lines
 from deeplimit.papers import PAPERS, Paper
 from deeplimit.study import load_file
@@ -51,9 +54,9 @@ def paper(monkeypatch):
 def test_help_and_version(call):
     status, out, _ = call("--help")
     assert status == 0
-    assert all(name in out for name in ("list", "reproduce", "study", "report", "--version"))
+    assert all(name in out for name in ("list", "reproduce", "study", "report", "bench", "engines", "--version"))
     assert call("--version") == (0, f"deeplimit {__version__}\n", "")
-    for command in ("list", "reproduce", "study", "report"):
+    for command in ("list", "reproduce", "study", "report", "bench", "engines"):
         assert call(command, "--help")[0] == 0
 
 
@@ -211,6 +214,9 @@ def test_a_killed_worker_is_said_in_words_and_the_next_command_goes_on(call, tmp
         (["study", "nowhere.py"], "found none at nowhere.py"),
         (["report", "nowhere"], "expected an output directory of deeplimit"),
         (["lst"], "Did you mean 'list'"),
+        (["bench", "--only", "depht"], "only: expected one of depth"),
+        (["bench", "--contestants", "jacks"], "contestants: expected one of .*jax"),
+        (["bench", "--threads", "0"], "threads: expected an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_used_ends_with_2_and_says_what_can(call, paper, tmp_path, monkeypatch, words, message):
@@ -247,6 +253,57 @@ def test_what_the_system_refuses_ends_with_1(call, tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "carry_out", full)
     status, _, err = call("study", FLOW, "--out", tmp_path)
     assert (status, err) == (1, "deeplimit: [Errno 28] No space left on device\n")
+
+
+def test_what_can_be_measured_is_listed(call):
+    status, out, _ = call("bench", "--list")
+    assert status == 0
+    assert all(name in out for name in names())
+
+
+def test_a_benchmark_is_printed_as_a_table_as_json_and_as_markdown(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("deeplimit.bench.cases.CASES", (Case("tiny", OneMatrix(2), 3, 4),))
+    monkeypatch.setattr("deeplimit.bench.running.MATRIX", 8)
+    words = ("bench", "--only", "tiny", "--contestants", "torch,plain", "--rounds", 1)
+    status, out, err = call(*words, "--json")
+    assert status == 0
+    assert [line["contestant"] for line in json.loads(out)["cases"][0]["lines"]] == ["torch", "plain loop"]
+    assert err == "tiny: OneMatrix Tanh, n = 3, d = 2, L = 4, float32\n"
+    (tmp_path / "saved.json").write_text(out)
+    status, table, err = call("bench", "--saved", tmp_path / "saved.json")
+    assert (status, err) == (0, "")
+    assert "plain loop" in table
+    assert "| tiny | torch |" in call("bench", "--saved", tmp_path / "saved.json", "--markdown")[1]
+
+
+def test_the_engines_are_listed_with_what_runs_a_branch_and_why(call, monkeypatch):
+    status, out, err = call("engines", "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert [row["name"] for row in found["engines"]] == ["native", "torch", "reference"]
+    assert {row["branch"]: row["engine"] for row in found["auto"]}["convolution"] == "reference"
+    status, out, _ = call("engines")
+    assert status == 0
+    assert all(row["name"] in out for row in (*found["engines"], *found["instruction_sets"]))
+    assert all(row["why"] in out for row in found["auto"])
+    assert ("in use" in out) == bool(found["instruction_sets"])
+    monkeypatch.setattr("deeplimit.engines.native.MISSING", "the extension was not built (why)")
+    out = call("engines")[1]
+    assert "no: the extension was not built (why)" in out
+    assert "in use" not in out
+
+
+@pytest.mark.parametrize("command", ["engines", "bench", "reproduce"])
+def test_the_help_of_a_command_needs_no_pytorch(command):
+    code = (
+        "import sys; from deeplimit.__main__ import main\n"
+        f"sys.argv = ['deeplimit', {command!r}, '--help']\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"deeplimit {command}" in printed
+    assert printed.splitlines()[-1] == "0 False"
 
 
 JOBS = [Job("a", None, "short", 1.0), Job("b", None, "long", 3.0)]  # type: ignore[arg-type]

@@ -210,13 +210,19 @@ def test_the_version_is_one():
 
 def test_every_requirement_has_a_reason_and_a_pinned_version():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    project = tomllib.loads(text)["project"]
+    settings = tomllib.loads(text)
+    project, overrides = settings["project"], settings["tool"]["scikit-build"]["overrides"]
+    tools = [tool for override in overrides for tool in override.get("build", {}).get("requires", [])]
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {pin.split("==")[0].lower().replace("_", "-") for pin in pins if "==" in pin}
     assert not [pin for pin in pins if not pin.startswith("#") and not re.fullmatch(r"[\w.-]+==[\w.]+", pin)]
     for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         assert re.search(rf'"{re.escape(requirement)}", +# \w', text), f"{requirement}: no reason beside it"
         assert re.split("[<>=!~]", requirement)[0] in pinned, f"{requirement}: not in constraints.txt"
+    for requirement in [*settings["build-system"]["requires"], *tools]:
+        assert re.search(rf'"{re.escape(requirement)}", +# \w', text), f"{requirement}: no reason beside it"
+        assert requirement in pins, f"{requirement}: not so in constraints.txt"
+    assert len(tools) == 2
 
 
 # -------------------------------------------------------------------------------------- each rule fails where planted

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import re
+import shutil
+import sysconfig
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,11 +12,13 @@ from hypothesis import strategies as st
 
 from deeplimit.branches import Convolution, FunctionBranch, Identity, OneMatrix, Perceptron
 from deeplimit.checks import InputError
-from deeplimit.engines import ENGINES, Engine, select
+from deeplimit.engines import ENGINES, Engine, named, select
 from tests.cases import CASES, MEMBERS, bilinear, error, gradients, joint_error, plain, problem, relative
 
 PAIRS = [(engine, case) for engine in ENGINES.values() for case in CASES if engine.supports(case.build(1, 1))]
-every_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+HERE = {name: engine for name, engine in ENGINES.items() if not engine.missing}
+FASTEST = next(iter(HERE))
+every_engine = pytest.mark.parametrize("engine", HERE.values(), ids=HERE)
 
 
 # --- every engine against the oracle: the last state and every gradient ---
@@ -115,29 +122,72 @@ def test_a_perceptron_with_zero_outer_weights_is_the_identity_to_the_last_bit(en
 
 # --- choice ---
 
+
+def test_the_engines_are_tried_from_the_fastest_to_the_one_that_runs_everything():
+    assert list(ENGINES) == ["native", "torch", "reference"]
+    assert list(HERE)[-2:] == ["torch", "reference"]
+
+
+@pytest.mark.skipif(
+    not (shutil.which("c++") or shutil.which("g++")) or not Path(sysconfig.get_path("include"), "Python.h").exists(),
+    reason="no compiler or no headers of Python: the native engine cannot be built here",
+)
+def test_where_there_is_a_compiler_there_is_the_native_engine():
+    """An installation goes on without it, so that nothing but this test would tell: all others would skip or take another engine."""
+    why = "DEEPLIMIT_REQUIRE_NATIVE=1 .venv/bin/pip install --no-build-isolation --no-deps -e ."
+    assert not ENGINES["native"].missing, f"{ENGINES['native'].missing}; to see why: {why}"
+
+
+def test_without_the_extension_the_other_engines_serve(monkeypatch):
+    monkeypatch.setattr("deeplimit.engines.native.MISSING", "the extension was not built (no compiler)")
+    for name in ("native", "native:store"):
+        with pytest.raises(
+            InputError, match=re.escape(f"expected one that is there, found {name!r}: the extension was not built (no")
+        ):
+            select(name, Perceptron(2, 3))
+    assert select("auto", Perceptron(2, 3)) is ENGINES["torch"]
+    assert ENGINES["native"].title == "native"
+    ENGINES["native"].release()
+
+
+@every_engine
+def test_an_engine_can_be_forced_by_its_name(engine):
+    assert named(engine.name) == engine
+    assert select(engine.name, OneMatrix(2)) is engine
+    assert str(engine.title).startswith(engine.name)
+
+
 OWN = FunctionBranch(bilinear, {"M": (2, 2), "gain": ()}, (2,))
 
 
 @pytest.mark.parametrize(
     ("name", "branch", "chosen"),
     [
-        ("auto", Perceptron(2, 3), "torch"),
-        ("auto", OneMatrix(2), "torch"),
+        ("auto", Perceptron(2, 3), FASTEST),
+        ("auto", OneMatrix(2), FASTEST),
         ("auto", Convolution(2, (3, 3)), "reference"),
         ("auto", OWN, "reference"),
         ("reference", Perceptron(2, 3), "reference"),
         ("torch", OneMatrix(2), "torch"),
+        (FASTEST, Perceptron(2, 3), FASTEST),
     ],
 )
 def test_the_fastest_engine_that_knows_the_branch_is_chosen(name, branch, chosen):
     assert select(name, branch) is ENGINES[chosen]
 
 
-def test_an_engine_that_does_not_know_the_branch_is_refused():
+@pytest.mark.parametrize("name", [name for name in HERE if name != "reference"])
+def test_an_engine_that_does_not_know_the_branch_is_refused(name):
     with pytest.raises(
-        InputError, match=r"engine: expected one that runs Convolution \(reference does, or auto\), found 'torch'"
+        InputError, match=rf"engine: expected one that runs Convolution \(reference does, or auto\), found '{name}'"
     ):
-        select("torch", Convolution(2, (3, 3)))
+        select(name, Convolution(2, (3, 3)))
+
+
+def test_states_in_a_precision_of_no_kernel_go_to_pytorch():
+    here = torch.ones(3, 2, dtype=torch.float16)
+    assert select("auto", Perceptron(2, 3), like=here).name == "torch"
+    assert select("torch", Perceptron(2, 3), like=here).name == "torch"
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest_names():
@@ -145,11 +195,11 @@ def test_an_unknown_engine_is_refused_with_the_nearest_names():
         select("refrence", Perceptron(2, 3))
 
 
-def chosen_inside(transform):
+def chosen_inside(transform, name):
     seen: list[Engine] = []
 
     def function(x):
-        seen.append(select("torch", OneMatrix(2)))
+        seen.append(select(name, OneMatrix(2)))
         return x.sum()
 
     transform(function)(torch.ones(3))
@@ -169,9 +219,10 @@ def chosen_inside(transform):
     ],
     ids=["grad", "vmap", "hessian", "jvp", "vjp", "forward-mode"],
 )
-def test_under_a_transform_the_reference_runs_whatever_is_asked_for(transform):
-    assert {engine.name for engine in chosen_inside(transform)} == {"reference"}
-    assert select("torch", OneMatrix(2)).name == "torch"
+@pytest.mark.parametrize("name", HERE)
+def test_under_a_transform_the_reference_runs_whatever_is_asked_for(transform, name):
+    assert {engine.name for engine in chosen_inside(transform, name)} == {"reference"}
+    assert select(name, OneMatrix(2)).name == name
 
 
 def under_forward_mode(f, x):

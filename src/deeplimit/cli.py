@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from deeplimit.bench import Sheet
     from deeplimit.claims import Claim
+    from deeplimit.engines.listing import Listing
     from deeplimit.study import Conclusion, Execution, Request, Subject
     from deeplimit.sweeps import Expectation, Job, Outcome
 
@@ -200,12 +202,70 @@ def report(
     raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
 
 
+@app.command()
+def bench(
+    *,
+    more: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="A name of --list.")] = None,
+    contestants: Annotated[
+        str, typer.Option(help="Names with commas, such as torch,reference,plain,compile,jax; all unless given.")
+    ] = "",
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of each case; as many as time allows unless given.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the contestants with several; as many as processors unless given.")
+    ] = None,
+    saved: Annotated[Path | None, typer.Option(help="Measure nothing; print what --json printed to this file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the results of benchmarks/README.md.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List what can be measured, and measure nothing.")] = False,
+) -> None:
+    """Measure what a layer costs, beside plain PyTorch and JAX, and a training step."""
+    from deeplimit import bench as benchmark
+
+    if list_:
+        _print_sheet(benchmark.cases_sheet())
+        return
+    names = tuple(name for name in contestants.split(",") if name)
+    options = benchmark.Options(_only(only, more), names, rounds, _processors() if threads is None else threads)
+    found = benchmark.read(saved) if saved else benchmark.bench(options, say=lambda text: _say(text, sys.stderr))
+    if json or markdown:
+        _say(found.json() if json else benchmark.markdown(found))
+        return
+    _say(benchmark.machine_line(found.machine))
+    for sheet in benchmark.sheets(found):
+        _print_sheet(sheet)
+    for line in benchmark.missing_lines(found):
+        _say(line)
+
+
+@app.command()
+def engines(*, json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False) -> None:
+    """List the engines, and which one runs a branch, and why."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from deeplimit.engines.listing import listing
+
+    found = listing()
+    if json:
+        _say(dumps(asdict(found), indent=1, ensure_ascii=False))
+        return
+    for table in _engine_tables(found):
+        _print_table(table, Look())
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _workers(asked: int | None, threads: int, device: str) -> int:
     """The number of processes: what was asked for, else one per `threads` processors, and one alone on an accelerator."""
     if asked is not None or device != "cpu" or threads < 1:
         return 1 if asked is None else asked
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, here // threads)
+    return max(1, _processors() // threads)
 
 
 @dataclass(frozen=True)
@@ -285,12 +345,42 @@ def _print_json(done: Conclusion) -> None:
     _say(dumps(verdict_json(done.verdicts), indent=1, ensure_ascii=False))
 
 
+def _print_sheet(sheet: Sheet) -> None:
+    """Print a table of text, its blocks apart."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(*sheet.header, box=box.SIMPLE)
+    for block in sheet.blocks:
+        for row in block:
+            table.add_row(*row)
+        table.add_section()
+    _print_table(table, Look())
+
+
 def _print_table(table: Table, look: Look) -> None:
     """Print a table, as wide as it needs where there is no terminal."""
     from rich.console import Console
 
     stream = sys.stderr if look.json else sys.stdout
     Console(file=stream, width=None if stream.isatty() else 200, highlight=False).print(table)
+
+
+def _engine_tables(found: Listing) -> list[Table]:
+    """The engines, the instruction sets of the native one where it is there, and what `auto` takes."""
+    from rich import box
+    from rich.table import Table
+
+    there = Table("engine", "there", box=box.SIMPLE)
+    for engine in found.engines:
+        there.add_row(engine.name, f"no: {engine.missing}" if engine.missing else "yes")
+    sets = Table("instruction set", "this processor has it", "in use", box=box.SIMPLE)
+    for row in found.instruction_sets:
+        sets.add_row(row.name, "yes" if row.available else "no", "yes" if row.in_use else "no")
+    auto = Table("branch", "auto takes", "why", box=box.SIMPLE)
+    for choice in found.auto:
+        auto.add_row(choice.branch, choice.engine, choice.why)
+    return [there, sets, auto] if found.instruction_sets else [there, auto]
 
 
 def _counted(done: Conclusion) -> Table:

@@ -8,7 +8,6 @@ import torch
 
 from deeplimit.branches import Convolution, Identity, OneMatrix, Perceptron, Tanh
 from deeplimit.measures import LayerGradients, Memory, PLRatio
-from deeplimit.measures.gradients import pl_ratio
 from deeplimit.networks import Dense, LastCoordinates, Padding, ResidualStack
 from deeplimit.processes import IID
 from deeplimit.training import GradientFlow, Step
@@ -40,7 +39,7 @@ def test_the_ratio_is_the_sum_of_squares_over_the_loss(network):
         for role, grad in view.grads.items():
             factor = network.depth if role in network.layer_roles else 1
             total += factor * sum(g**2 for g in grad[e].flatten().tolist())
-        assert float(pl_ratio(view)[e]) == pytest.approx(total / float(view.loss[e]), rel=1e-12)
+        assert float(view.pl_ratio[e]) == pytest.approx(total / float(view.loss[e]), rel=1e-12)
 
 
 @every_network
@@ -48,7 +47,7 @@ def test_the_ratio_is_minus_the_speed_of_the_log_of_the_loss_along_the_flow(netw
     """By central differences of an Euler step forwards and backwards in time."""
     params = drawn(network, 3)
     pairs, η = data(network, params), 1e-5
-    ratio, losses = pl_ratio(look(network, params, pairs=pairs)), []
+    ratio, losses = look(network, params, pairs=pairs).pl_ratio, []
     for rate in (η, -η):
         step = Step(network, GradientFlow(rate))
         state, _ = step(step.start(params), pairs)
@@ -61,7 +60,7 @@ def test_one_neuron_with_paper_and_pencil():
     """F = (1 + a) x with x = 1, y = 0: ℓ = (1 + a)², ∂ℓ/∂a = 2 (1 + a), so the ratio is 4."""
     network = ResidualStack(OneMatrix(1, Identity(), bias=False), 1)
     view = look(network, {"A": torch.full((1, 1, 1, 1), 0.7)}, pairs=(torch.ones(1, 1, 1), torch.zeros(1, 1, 1)))
-    assert float(pl_ratio(view)) == pytest.approx(4.0, rel=1e-6)
+    assert float(view.pl_ratio) == pytest.approx(4.0, rel=1e-6)
 
 
 def test_the_minimum_is_over_all_iterations_up_to_now():
@@ -73,7 +72,7 @@ def test_the_minimum_is_over_all_iterations_up_to_now():
         now = dataclasses.replace(view, loss=view.loss * scale, iteration=t)  # the ratio is divided by the scale
         history.append(seen(PLRatio(), now, memory))
         PLRatio().watch(now, memory)
-    base = pl_ratio(view)
+    base = view.pl_ratio
     for found, scale, worst in zip(history, scales, ([2, 1], [2, 3], [5, 3]), strict=True):
         torch.testing.assert_close(found["pl"], base / scale)
         torch.testing.assert_close(found["pl.min"], base / torch.tensor(worst, dtype=torch.float64))

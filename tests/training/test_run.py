@@ -11,6 +11,7 @@ from deeplimit.branches import OneMatrix, Perceptron, SiLU, Tanh
 from deeplimit.checks import InputError
 from deeplimit.data import GaussianPairs, SpherePairs
 from deeplimit.draws import SequentialDraw
+from deeplimit.engines import select
 from deeplimit.measures import At, Drift, Every, LayerGaps, Loss, PLRatio, SeedSpread, StateDistance, WeightDistance
 from deeplimit.networks import Dense, ResidualStack, ensemble
 from deeplimit.processes import IID, GaussianProcess, Normal, Tied, Zero
@@ -153,7 +154,7 @@ def test_comparisons_see_every_depth_beside_the_deepest():
 def test_final_weights_and_facts_stay_in_the_context():
     context = Context()
     list(RUN.run(context))
-    assert context.provenance["engine"] == "torch"
+    assert context.provenance["engine"] == select("auto", RUN.networks[0].branch).title
     assert {name: w.shape for name, w in context.weights.items()} == {
         "3/V": (3, 3, 3, 4),
         "3/W": (3, 3, 4, 3),

@@ -6,35 +6,73 @@ A new engine is one class with one row in `ENGINES`; branches name the kernel th
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from deeplimit import checks
 from deeplimit.branches import Branch
 from deeplimit.engines.engine import Engine
 from deeplimit.engines.fused import TorchEngine
+from deeplimit.engines.native import NativeEngine
+from deeplimit.engines.operator import blocks_in_use, fresh, reset_peak
 from deeplimit.engines.reference import ReferenceEngine
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TorchEngine(), ReferenceEngine())}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (NativeEngine(), TorchEngine(), ReferenceEngine())}
 """The engines by name, the fastest first: `auto` takes the first that supports the branch."""
 
 
-def select(name: str, branch: Branch) -> Engine:
+def named(name: str) -> Engine | None:
+    """The engine of a name, which may say how: `native:store`, `native:recompute`, `native:recompute=64`; None for `auto`.
+
+    Raises:
+        InputError: no engine has that name, it does not know this way, or it is not there.
+    """
+    kind, colon, way = name.partition(":")
+    checks.one_of("engine", kind, ("auto", *ENGINES))
+    if kind == "auto" and not colon:
+        return None
+    engine = ENGINES.get(kind)
+    if colon and not isinstance(engine, NativeEngine):
+        raise checks.InputError(f"engine: expected a way of working with native alone, found {name!r}")
+    if engine is not None and engine.missing:
+        raise checks.InputError(f"engine: expected one that is there, found {name!r}: {engine.missing}")
+    return engine.variant(way) if colon and isinstance(engine, NativeEngine) else engine
+
+
+def select(name: str, branch: Branch, *, like: Tensor | None = None) -> Engine:
     """The engine of that name, or with `auto` the fastest that can run the branch here.
 
     Under a transform of torch.func and in forward mode only the reference engine can run, whatever is asked for.
 
+    Args:
+        name: `auto` or as `named` takes it.
+        branch: f.
+        like: states of the device and precision in question; None for float32 or float64 on the CPU.
+
     Raises:
         InputError: no engine has that name, or it cannot run the branch.
     """
-    checks.one_of("engine", name, ("auto", *ENGINES))
-    if torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0:
+    engine = named(name)
+    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
         return ENGINES["reference"]
-    if name == "auto":
-        return next(engine for engine in ENGINES.values() if engine.supports(branch))
-    if not ENGINES[name].supports(branch):
+    if engine is None:
+        return next(engine for engine in ENGINES.values() if engine.supports(branch, like))
+    if not engine.supports(branch, like):
+        where = "" if like is None else f" on {like.dtype} of {like.device}"
         raise checks.InputError(
-            f"engine: expected one that runs {type(branch).__name__} (reference does, or auto), found {name!r}"
+            f"engine: expected one that runs {type(branch).__name__}{where} (reference does, or auto), found {name!r}"
         )
-    return ENGINES[name]
+    return engine
 
 
-__all__ = ["ENGINES", "Engine", "ReferenceEngine", "TorchEngine", "select"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "NativeEngine",
+    "ReferenceEngine",
+    "TorchEngine",
+    "blocks_in_use",
+    "fresh",
+    "named",
+    "reset_peak",
+    "select",
+]

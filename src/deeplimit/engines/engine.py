@@ -23,9 +23,24 @@ class Engine(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def missing(self) -> str:
+        """Why this engine cannot run here; empty where it can."""
+        return ""
+
+    @property
+    def title(self) -> str:
+        """The name with what of the machine it uses, as records keep it."""
+        return self.name
+
     @abstractmethod
-    def supports(self, branch: Branch) -> bool:
-        """Whether this engine can run the branch."""
+    def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
+        """Whether this engine can run the branch.
+
+        Args:
+            branch: f.
+            like: states of the device and precision in question; None for float32 or float64 on the CPU.
+        """
 
     @abstractmethod
     def final(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:

@@ -46,7 +46,7 @@ class TorchEngine(Engine):
     def __init__(self) -> None:
         self._workspace = Workspace()
 
-    def supports(self, branch: Branch) -> bool:
+    def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
         """The perceptron and the one-matrix branch."""
         return type(branch) in (Perceptron, OneMatrix)  # a subclass may compute something else
 

@@ -20,7 +20,7 @@ class ReferenceEngine(Engine):
 
     name = "reference"
 
-    def supports(self, branch: Branch) -> bool:
+    def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
         """Any branch."""
         return True
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deeplimit.measures.measure import Every, Measure, Memory, Observation, Schedule, View, per_layer_norm
+from deeplimit.measures.measure import Every, Measure, Memory, Observation, Schedule, View
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class LayerGaps(Measure):
 
     def watch(self, view: View, memory: Memory) -> None:
         """Update the maximum and the sums of squares."""
-        gaps = _gaps(view)
-        largest = _largest(gaps)
+        gaps = view.gaps
+        largest = view.largest_gap
         memory["max"] = largest if "max" not in memory else memory["max"].maximum(largest)
         for role, gap in gaps.items():
             squares = gap.square().sum(1)
@@ -40,29 +40,11 @@ class LayerGaps(Measure):
         """The four quantities."""
         import torch
 
-        gaps = _gaps(view)
+        gaps = view.gaps
         nothing = torch.zeros_like(view.loss)
-        yield Observation("gap", _largest(gaps))
+        yield Observation("gap", view.largest_gap)
         for role, gap in gaps.items():
             yield Observation(f"gap.{role}", gap.amax(1))
         yield Observation("gap.max", memory.get("max", nothing))
         squares = torch.stack([memory.get(f"squares.{role}", nothing) for role in gaps])
         yield Observation("gap.aggregate", squares.amax(0).sqrt())
-
-
-def _gaps(view: View) -> dict[str, Tensor]:
-    """The distances by role, `[E, L − 1]`; one zero where there is a single layer."""
-    return {role: _difference_norms(weights) for role, weights in view.weights.items()}
-
-
-def _largest(gaps: dict[str, Tensor]) -> Tensor:
-    """Max over k of the sum over roles."""
-    import torch
-
-    return torch.stack(list(gaps.values())).sum(0).amax(1)
-
-
-def _difference_norms(weights: Tensor) -> Tensor:
-    if weights.shape[1] == 1:
-        return weights.new_zeros(weights.shape[0], 1)
-    return per_layer_norm(weights[:, 1:] - weights[:, :-1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deeplimit.measures.measure import Every, Measure, Memory, Observation, Schedule, View, per_layer_norm
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,11 @@ class PLRatio(Measure):
 
     def watch(self, view: View, memory: Memory) -> None:
         """Update the minimum."""
-        ratio = pl_ratio(view)
+        ratio = view.pl_ratio
         memory["min"] = ratio.minimum(memory["min"]) if "min" in memory else ratio
 
     def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
         """The ratio and its minimum."""
-        ratio = pl_ratio(view)
+        ratio = view.pl_ratio
         yield Observation("pl", ratio)
         yield Observation("pl.min", ratio.minimum(memory["min"]) if "min" in memory else ratio)
-
-
-def pl_ratio(view: View) -> Tensor:
-    """The Polyak–Łojasiewicz ratio of each member, `[E]`."""
-    layered = set(view.network.layer_roles)
-    numerator = sum(
-        (view.network.depth if role in layered else 1) * grad.reshape(len(grad), -1).square().sum(1)
-        for role, grad in view.grads.items()
-    )
-    return numerator / view.loss

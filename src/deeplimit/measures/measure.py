@@ -107,6 +107,24 @@ class View:
         last = self.states[-1]
         return last if self.network.readout is None else last @ self.params["readout"].mT
 
+    @cached_property
+    def gaps(self) -> Parameters:
+        """The distances ‖Z_{k+1} − Z_k‖_F of successive layers by role, `[E, L − 1]`; one zero where there is a single layer."""
+        return {role: _difference_norms(weights) for role, weights in self.weights.items()}
+
+    @cached_property
+    def largest_gap(self) -> Tensor:
+        """Max over k of the sum over roles of `gaps`, `[E]`."""
+        return sum(self.gaps.values()).amax(1)  # type: ignore[union-attr]
+
+    @cached_property
+    def pl_ratio(self) -> Tensor:
+        """The Polyak–Łojasiewicz ratio (Σ ‖∂ℓ/∂θ‖²_F, that of layered roles times L) / ℓ, `[E]`."""
+        layered = set(self.network.layer_roles)
+        squares = {role: grad.reshape(len(grad), -1).norm(dim=1).square() for role, grad in self.grads.items()}
+        speed: Tensor = sum((self.network.depth if role in layered else 1) * s for role, s in squares.items())
+        return speed / self.loss
+
     @property
     def weights(self) -> Parameters:
         """The parameters that are stacked over depth, `[E, L, …]`."""
@@ -145,3 +163,14 @@ class Comparison(ABC):
 def per_layer_norm(weights: Tensor) -> Tensor:
     """The Frobenius norm of each layer's weights: `[E, L, …]` to `[E, L]`."""
     return weights.flatten(2).norm(dim=2) if weights.dim() > 2 else weights.abs()
+
+
+def _difference_norms(weights: Tensor) -> Tensor:
+    if weights.shape[1] == 1:
+        return weights.new_zeros(weights.shape[0], 1)
+    import torch
+
+    from deeplimit.engines import fresh
+
+    after = weights[:, 1:]
+    return per_layer_norm(torch.sub(after, weights[:, :-1], out=fresh(after)))

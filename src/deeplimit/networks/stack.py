@@ -129,7 +129,7 @@ class ResidualStack:
         from deeplimit.engines import select
 
         h = self.embed(params, x)
-        last = select(engine, self.branch).final(self.branch, h, self._theta(params), self.scaling(self.depth))
+        last = select(engine, self.branch, like=h).final(self.branch, h, self._theta(params), self.scaling(self.depth))
         return last if self.readout is None else last @ params["readout"].mT
 
     def states(self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto") -> Tensor:
@@ -137,7 +137,7 @@ class ResidualStack:
         from deeplimit.engines import select
 
         h = self.embed(params, x)
-        return select(engine, self.branch).states(self.branch, h, self._theta(params), self.scaling(self.depth))
+        return select(engine, self.branch, like=h).states(self.branch, h, self._theta(params), self.scaling(self.depth))
 
     def embed(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The first state h_0 = A x, with the ensemble axis where the parameters have one.

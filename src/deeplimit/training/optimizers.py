@@ -103,7 +103,8 @@ class GradientFlow(Optimizer):
     def _moved(self, network: ResidualStack, role: str, value: Tensor, gradient: Tensor) -> Tensor:
         layered = role in network.layer_roles
         if self.clip is None:
-            return value - scaled(self.learning_rate, gradient, factor=network.depth if layered else 1) * gradient
+            rate = scaled(self.learning_rate, gradient, factor=network.depth if layered else 1)
+            return _minus(value, rate, gradient)
         velocity = -gradient * network.depth if layered else -gradient
         lead = 2 if layered else 1
         clipped = self.clip(velocity.reshape(-1, *velocity.shape[lead:])).reshape(velocity.shape)
@@ -134,9 +135,11 @@ class SGD(Optimizer):
         self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
     ) -> tuple[Parameters, Slots]:
         """One step."""
-        decayed = {r: g + self.weight_decay * params[r] for r, g in grads.items()} if self.weight_decay else grads
-        velocity = {r: self.momentum * slots[r] + g for r, g in decayed.items()} if self.momentum else decayed
-        moved = {r: p - _rate(self, network, r, p) * velocity[r] for r, p in params.items()}
+        decayed = (
+            {r: _minus(g, -self.weight_decay, params[r]) for r, g in grads.items()} if self.weight_decay else grads
+        )
+        velocity = {r: _minus(g, -self.momentum, slots[r]) for r, g in decayed.items()} if self.momentum else decayed
+        moved = {r: _minus(p, _rate(self, network, r, p), velocity[r]) for r, p in params.items()}
         return moved, velocity if self.momentum else {}
 
 
@@ -174,17 +177,37 @@ class Adam(Optimizer):
         after: Slots = {"steps": steps}
         moved = {}
         for role, p in params.items():
-            g = grads[role] + self.weight_decay * p if self.weight_decay and not self.decoupled else grads[role]
-            after[f"first.{role}"] = first = self.betas[0] * slots[f"first.{role}"] + (1 - self.betas[0]) * g
-            after[f"second.{role}"] = second = (
-                self.betas[1] * slots[f"second.{role}"] + (1 - self.betas[1]) * g.square()
-            )
+            g = grads[role]
+            if self.weight_decay and not self.decoupled:
+                g = _minus(g, -self.weight_decay, p)
+            first, second = self._moments(g, slots[f"first.{role}"], slots[f"second.{role}"])
+            after |= {f"first.{role}": first, f"second.{role}": second}
             rate = _rate(self, network, role, p)
-            unbiased = first / (1 - self.betas[0] ** int(steps))
-            scale = (second / (1 - self.betas[1] ** int(steps))).sqrt() + self.epsilon
-            shrink = 1 - rate * self.weight_decay if self.decoupled else 1.0
-            moved[role] = shrink * p - rate * unbiased / scale
+            start = (1 - rate * self.weight_decay) * p if self.weight_decay and self.decoupled else p
+            moved[role] = self._moved(start, first, second, rate=rate, steps=int(steps))
         return moved, after
+
+    def _moments(self, g: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """The running means of g and g²."""
+        import torch
+
+        from deeplimit.engines import fresh
+
+        decay = self.betas[1]
+        return (
+            torch.lerp(first, g, 1 - self.betas[0], out=fresh(g)),
+            torch.mul(second, decay, out=fresh(g)).addcmul_(g, g, value=1 - decay),
+        )
+
+    def _moved(self, start: Tensor, first: Tensor, second: Tensor, *, rate: float | Tensor, steps: int) -> Tensor:
+        """`start` less rate · first / (√second + ε), with both moments corrected for their start at 0."""
+        import torch
+
+        from deeplimit.engines import fresh
+
+        bias, square_bias = 1 - self.betas[0] ** steps, 1 - self.betas[1] ** steps
+        spread = torch.sqrt(second, out=fresh(second)).mul_(square_bias**-0.5).add_(self.epsilon)
+        return _minus(start, rate / bias, torch.div(first, spread, out=spread))
 
 
 @dataclass(frozen=True)
@@ -251,6 +274,17 @@ def scaled(rate: Rate, like: Tensor, *, factor: float = 1.0) -> float | Tensor:
     if len(rate) != like.shape[0]:
         raise checks.InputError(f"learning_rate: expected one number per member, {like.shape[0]}; found {len(rate)}")
     return like.new_tensor(rate).mul(factor).reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _minus(start: Tensor, rate: float | Tensor, direction: Tensor) -> Tensor:
+    """`start` − rate · direction, in one pass."""
+    import torch
+
+    from deeplimit.engines import fresh
+
+    if isinstance(rate, torch.Tensor):
+        return torch.addcmul(start, direction, rate, value=-1, out=fresh(start))
+    return torch.sub(start, direction, alpha=rate, out=fresh(start))
 
 
 def _rate(optimizer: SGD | Adam, network: ResidualStack, role: str, like: Tensor) -> float | Tensor:

@@ -240,7 +240,8 @@ class _Loop:
         from deeplimit.engines import select
 
         self.context.provenance["data"] = checksum(next(iter(self.batch.values())))
-        self.context.provenance["engine"] = select(self.context.engine, self.task.networks[0].branch).name
+        x = next(iter(self.batch.values()))[0]
+        self.context.provenance["engine"] = select(self.context.engine, self.task.networks[0].branch, like=x).title
 
 
 def _array(tensor: Tensor) -> np.ndarray:

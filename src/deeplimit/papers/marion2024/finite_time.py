@@ -125,7 +125,7 @@ class OdeConsistency:
         from deeplimit.engines import select
         from deeplimit.limits import initial, solve_within, stack, together
 
-        context.provenance["engine"] = select(context.engine, self.network.branch).name
+        context.provenance["engine"] = select(context.engine, self.network.branch).title
         weights = together([initial(self.network, seed) for seed in self.seeds])
         _, batch = draw_members(self.network.at_depth(1), self.data, seeds=self.seeds)
         context.provenance["data"], x = checksum(batch), batch[0]

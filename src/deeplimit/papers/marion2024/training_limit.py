@@ -82,7 +82,7 @@ class TrainingLimit:
         from deeplimit.engines import select
         from deeplimit.limits import TrainingFlow
 
-        context.provenance["engine"] = select(context.engine, self.network.branch).name
+        context.provenance["engine"] = select(context.engine, self.network.branch).title
         context.provenance["data"] = checksum(self._draw(1)[1])
         flows = [TrainingFlow(self.network, adjoint=adjoint) for adjoint in ADJOINTS]
         ends = [self._limit(flow, self.intervals, steps=self.steps) for flow in flows]

@@ -18,7 +18,7 @@ from torch import Tensor
 from deeplimit import checks
 from deeplimit.branches import Branch, LeakyReLU, OneMatrix, Perceptron
 from deeplimit.engines.engine import Engine, Theta
-from deeplimit.engines.operator import ACTIVATIONS, MISSING, PRECISIONS
+from deeplimit.engines.operator import ACTIVATIONS, MISSING, PRECISIONS, stack
 
 if not MISSING:
     import deeplimit.engines._native as _native
@@ -75,14 +75,13 @@ class NativeEngine(Engine):
         """The last state; differentiable by a backward pass in C++."""
         call = _call(branch, h, theta, scale)
         needed = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:6])
-        last: Tensor = torch.ops.deeplimit.stack(*call, self._interval(h, call[1]) if needed else 0)[0]
-        return last
+        return stack(*call, self._interval(h, call[1]) if needed else 0)[0]
 
     def states(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """All states: a view of rows that are padded to whole vectors."""
         with torch.no_grad():
             call = _call(branch, h, theta, scale)
-            kept: Tensor = torch.ops.deeplimit.stack(*call, 1)[1]
+            kept = stack(*call, 1)[1]
         depth = call[1].shape[-3]
         return kept.view(*h.shape[:-2], depth + 1, h.shape[-2], -1)[..., : h.shape[-1]].movedim(-3, 0)
 

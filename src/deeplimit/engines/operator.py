@@ -165,13 +165,27 @@ def _stack_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
 # The operator --------------------------------------------------------------------------------------------------------
 
 
+def stack(*call: Any) -> tuple[Tensor, Tensor]:
+    """`torch.ops.deeplimit.stack`; on plain tensors without the dispatcher, whose hops cost as much as two layers each."""
+    if not _is_plain(call[0]):
+        found: tuple[Tensor, Tensor] = torch.ops.deeplimit.stack(*call)
+        return found
+    differentiate = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:6])
+    return _Stack.apply(*call) if differentiate else _stack(*call)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether this is a tensor with numbers, and nothing is being traced."""
+    return type(tensor) is Tensor and not torch.compiler.is_compiling()
+
+
 class _Stack(torch.autograd.Function):
     """The operator as one node of the graph."""
 
     @staticmethod
     def forward(ctx: Any, *call: Any) -> tuple[Tensor, Tensor]:
         with torch._C._AutoDispatchBelowAutograd():
-            last, kept = torch.ops.deeplimit.stack(*call)
+            last, kept = (_stack if _is_plain(call[0]) else torch.ops.deeplimit.stack)(*call)
         ctx.save_for_backward(kept, *call[:6])
         ctx.rest = call[6:]
         ctx.mark_non_differentiable(kept)
@@ -185,7 +199,8 @@ class _Stack(torch.autograd.Function):
             return (None,) * (len(inputs) + len(NOT_TENSORS))
         if torch.is_grad_enabled():
             return (*_differentiable(inputs, ctx.rest, p), *NOT_TENSORS)
-        grads = iter(torch.ops.deeplimit.stack_backward(p, kept, *inputs[1:], *ctx.rest))
+        pull = _stack_backward if _is_plain(p) else torch.ops.deeplimit.stack_backward
+        grads = iter(pull(p, kept, *inputs[1:], *ctx.rest))
         return (*(None if t is None else next(grads) for t in inputs), *NOT_TENSORS)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/paper.py results/marion2024-paper
 
 The seconds of a figure are those in the records of its training runs. The plain loop, as one writes it in PyTorch, is timed here, on one
-thread, beside the fastest engine: forward and all gradients of a stack of at most 256 layers at the size and precision of each run, per layer,
-times layers, members and iterations. Optimiser and measures are not in the loop's seconds, and are in those of the figures.
+thread, beside the fastest engine: forward and all gradients of a stack of at most 256 layers at the size and precision of each run, per
+layer, times layers, members and iterations. Optimiser and measures are not in the loop's seconds, and are in those of the figures.
 """
 
 from __future__ import annotations

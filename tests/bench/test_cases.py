@@ -41,11 +41,13 @@ def test_operations_are_two_for_each_multiplication_of_three_products():
 
 
 def test_a_series_grows_along_its_number_and_keeps_the_rest():
-    depth, ensemble = SERIES
+    depth, ensemble, *threads = SERIES
     assert tuple(case.depth for case in depth.cases) == depth.along
     assert tuple(case.members for case in ensemble.cases) == ensemble.along
     assert len({case.at_depth(1) for case in depth.cases}) == 1
-    assert all(row.along == tuple(sorted(row.along)) and len(row.along) >= 3 for row in SERIES)
+    assert all(row.along == tuple(sorted(row.along)) and len(row.along) == len(row.cases) for row in SERIES)
+    assert not depth.threads
+    assert all(row.threads and len(set(row.cases)) == 1 and row.along[0] == 1 for row in threads)
 
 
 def test_training_is_of_the_small_network_at_three_depths_and_of_an_ensemble():

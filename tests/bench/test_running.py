@@ -156,7 +156,7 @@ def test_contestants_with_several_threads_have_their_turn_last(time, monkeypatch
 
     monkeypatch.setattr(running, "race", race)
     with pytest.raises(KeyError, match="fast"):  # no track comes back
-        bench(Options(threads=2))
+        bench(Options(only=["tiny"], threads=2))
     assert order == ["matmul", "fast", "slow", "bad", "fast, 2 threads"]
 
 
@@ -197,3 +197,13 @@ def test_the_real_contestants_run_a_real_case(monkeypatch):
     report = bench(Options(["tiny"], ["torch", "reference", "plain"], rounds=1))
     assert [line.contestant for line in report.cases[0].lines] == ["torch", "reference", "plain loop"]
     assert all(line.microseconds.median > 0 for line in report.cases[0].lines)
+
+
+def test_a_series_over_threads_changes_them_and_nothing_else(time, monkeypatch):
+    seen: list[int] = []
+    monkeypatch.setattr(running, "_set_threads", seen.append)
+    row = Series("threads", "time against threads", "threads", (1, 2), (CASE, CASE), threads=True)
+    fast = Fake("fast", "fast", time=time, seconds=lambda case: float(case.depth))
+    (found,) = running.Heat([fast], rounds=2, clock=time.clock).series(row)
+    assert found.along == (1, 2)
+    assert set(seen) == {1, 2}

@@ -103,6 +103,7 @@ class Series:
         symbol: the letter of that number.
         along: the number of each case, growing.
         cases: the cases, one for each number.
+        threads: whether the number is that of the threads, and the case always the same.
     """
 
     name: str
@@ -110,13 +111,21 @@ class Series:
     symbol: str
     along: tuple[int, ...]
     cases: tuple[Case, ...]
+    threads: bool = False
 
 
 _DEPTHS = (64, 256, 1024, 4096, 16384)
 
+
+def _threads(case: Case) -> Series:
+    name = f"threads-{case.name}"
+    return Series(name, f"time against threads, {case.name}", "threads", (1, 2), (case, case), threads=True)
+
+
 SERIES: tuple[Series, ...] = (
     Series("depth", "time against depth", "L", _DEPTHS, tuple(map(_SMALL.at_depth, _DEPTHS))),
     Series("ensemble", "time against runs", "E", (1, 16, 64), (_MEMBER, *_ENSEMBLES)),
+    *map(_threads, (*CASES[:3], *CASES[4:8])),
 )
 """Each has rounds of its own, so that its ratios compare neighbours in time."""
 

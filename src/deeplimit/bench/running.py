@@ -7,7 +7,7 @@ import functools
 import gc
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from deeplimit import checks
@@ -81,10 +81,12 @@ def bench(options: Options, *, say: Callable[[str], None] = lambda text: None, c
 
     threads = torch.get_num_threads()
     try:
-        found = tuple(each(cases, heat.case)), tuple(each(series, heat.series)), tuple(each(training, heat.training))
+        # Cases last: once another library has started threads of its own, these spin while our two are measured.
+        along, trained = tuple(each(series, heat.series)), tuple(each(training, heat.training))
+        raced = tuple(each(cases, heat.case))
     finally:
         torch.set_num_threads(threads)
-    return Report(_machine(), options.threads, *found, missing)
+    return Report(_machine(), options.threads, raced, along, trained, missing)
 
 
 def _asked(options: Options) -> Sequence[Contestant]:
@@ -118,7 +120,9 @@ class Heat:
         first = next((row for row in self.contestants if _covers(row, series.cases)), None)
         if first is None:
             return
-        tracks = list(self._race({str(case): _call(first, case) for case in series.cases}).values())
+        rows = zip(series.along, series.cases, strict=True)
+        several = {n: (replace(first, threads=n) if series.threads else first, case) for n, case in rows}
+        tracks = list(self._race({str(n): _call(*entry) for n, entry in several.items()}).values())
         if all(track.seconds for track in tracks):
             yield _along(series, first.title, tracks)
 

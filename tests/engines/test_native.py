@@ -7,14 +7,17 @@ tests/engines/test_operator.py. Without a compiler there is no extension, and no
 from __future__ import annotations
 
 import copy
+import json
 import math
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -383,6 +386,9 @@ def test_several_threads_of_python_share_the_engine(threads):
     assert all(equal(f, e) for f, e in zip(found, expected * 4, strict=True))
 
 
+ROOT = Path(__file__).parents[2]
+
+
 @dataclass(frozen=True)
 class Spoken:
     """A fixed problem, solved in this process or in another."""
@@ -395,22 +401,11 @@ class Spoken:
         return {role: t.flatten().tolist() for role, t in found.items()}
 
 
-def say(queue, spoken: Spoken) -> None:
-    queue.put(spoken())
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_process_of_its_own_gives_the_same_bits(threads, method):
-    here = Spoken()()
-    context = multiprocessing.get_context(method)
-    queue = context.Queue()
-    child = context.Process(target=say, args=(queue, Spoken()), daemon=True)
-    child.start()
-    assert queue.get(timeout=60) == here
-    child.join(60)
-    assert child.exitcode == 0
-    assert Spoken()() == here
+def test_a_process_of_its_own_gives_the_same_bits(threads):
+    here = Spoken()
+    program = f"import json; from tests.engines.test_native import Spoken; print(json.dumps(Spoken({here.threads})()))"
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == here()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -27,7 +27,19 @@ from deeplimit.branches import (
     SiLU,
     Tanh,
 )
-from deeplimit.processes import IID, Constant, Function, GaussianProcess, Normal, Process, Tied, Uniform, Zero
+from deeplimit.processes import (
+    IID,
+    Constant,
+    FractionalBrownianMotion,
+    FractionalNoise,
+    Function,
+    GaussianProcess,
+    Normal,
+    Process,
+    Tied,
+    Uniform,
+    Zero,
+)
 
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Identity(),
@@ -84,6 +96,8 @@ PROCESSES: dict[str, Process] = {
     "constant": Constant(1.5),
     "gaussian": GaussianProcess(0.3),
     "function": Function(ramp),
+    "fractional": FractionalBrownianMotion(0.3, finest=720),
+    "fractional-noise": FractionalNoise(0.7, finest=720),
 }
 """Processes that give weights of shape (4, 3)."""
 

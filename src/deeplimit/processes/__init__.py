@@ -1,8 +1,12 @@
-"""Weights as a function of depth: independent, tied, smooth. `process.sample(shape, generator)` gives a path; `path(L)` stacked weights."""
+"""Weights as a function of depth: independent, tied, rough, smooth.
+
+`process.sample(shape, generator)` gives a path; `path(L)` stacked weights.
+"""
 
 from __future__ import annotations
 
 from deeplimit.processes.distributions import Distribution, Normal, Uniform
+from deeplimit.processes.fractional import FractionalBrownianMotion, FractionalNoise
 from deeplimit.processes.functions import Function, GaussianProcess
 from deeplimit.processes.layers import IID, Constant, Tied, Zero
 from deeplimit.processes.process import ContinuousPath, Path, Process
@@ -12,6 +16,8 @@ __all__ = [
     "Constant",
     "ContinuousPath",
     "Distribution",
+    "FractionalBrownianMotion",
+    "FractionalNoise",
     "Function",
     "GaussianProcess",
     "Normal",

@@ -103,7 +103,7 @@ Index kept_size(const Stack<Real>& s) {
 
 template <class Real>
 void forward(const Stack<Real>& s, const Real* first, Real* last, Real* kept, Index threads) {
-    const Kernels<Real>& k = kernels<Real>();  // looked up once: another caller may choose another instruction set meanwhile
+    const Kernels<Real>& k = kernels<Real>();  // looked up once a call
     const Forward<Real> call{s, first, last, kept, level_for(s.members, s.samples, threads)};
     run<Real>(s, call.level, threads, k.scratch(s, call.level), [&](Index task, Real* scratch) { k.forward(call, task, scratch); });
 }

@@ -175,11 +175,11 @@ Index gradient_size(const Stack<Real>& s) {
 
 template <class Real>
 Index scratch(const Stack<Real>& s, Index level) {
-    // The first part has the most leaves; a leaf elsewhere may have one row more.
+    // The first part has the most leaves; a leaf elsewhere may have one row more, and each of two pieces is rounded to whole cache lines.
     const Backward<Real> none{s, nullptr, nullptr, {}, level, nullptr, nullptr, nullptr};
     BackwardTask<Real> task(none, 0, nullptr);
     const Index more = task.leaf_range.size() * task.layer.at.q * (segment_states(s) + 1);
-    return task.arena.used() + round_up(more, 64);
+    return task.arena.used() + round_up(more + 2 * 64 / sizeof(Real), 64);
 }
 
 template <class Real>

@@ -125,8 +125,6 @@ private:
     const std::size_t most_ = physical_memory() / 8;
 };
 
-Cache& cache();
-
 // Never destroyed: tensors may give blocks back while the process ends.
 Cache& cache() {
     static Cache* const shared = [] {

@@ -7,7 +7,6 @@
 #include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -46,7 +45,7 @@ public:
             const std::lock_guard lock(mutex_);
             places_ = 0;  // who wakes only now is not waited for
         }
-        for (int i = 0; at_work_.load() != 0; ++i) i < patience ? breathe() : std::this_thread::yield();
+        for (Index i = 0; at_work_.load() != 0; ++i) i < patience ? breathe() : std::this_thread::yield();
         taken_.clear();
         return true;
     }
@@ -55,7 +54,7 @@ private:
     void start(Index helpers) {
         try {
             while (static_cast<Index>(threads_.size()) < helpers) threads_.emplace_back([this] { serve(); });
-        } catch (const std::system_error&) {  // the system gives no more threads: those that are there do
+        } catch (const std::exception&) {  // no more threads, or no memory for them: those that are there do
         }
     }
 

@@ -1,4 +1,5 @@
-// What a stack of residual layers is, for the kernels of every instruction set: plain data, no code.
+// What a stack of residual layers is, for the kernels of every instruction set, and how its samples are cut. Functions are static: each file
+// has its own, compiled for its own instruction set.
 //
 //     h_{k+1} = h_k + scale * f(h_k, theta_{k+1}),    k = 0 ... L-1
 //

@@ -120,6 +120,9 @@ void bits() {
     for (const Index members : {1, 2, 5})
         for (const Index samples : {1, 32, 65, 129, 400})
             threads_and_members<Real>(members, samples, kinds[members % 2 ? 3 : 7], Activation::gelu);
+    // A part with one row more than the first, whose pieces of working memory are rounded to cache lines apart.
+    levels<Real>(1, {41, 8, 8, 49}, kinds[3], Activation::tanh, 7);
+    levels<Real>(1, {41, 4, 4, 16}, kinds[3], Activation::tanh, 15);
     for (const Index samples : {1, 31, 33, 63, 65, 97, 100, 129, 161, 190, 257, 290}) {
         levels<Real>(1, {samples, 17, 9, 3}, kinds[3], Activation::tanh, 1);
         levels<Real>(1, {samples, 17, 9, 7}, kinds[9], Activation::tanh, 3);

@@ -85,6 +85,7 @@ def test_the_operator_computes_what_fits():
         (lambda g: g.update(b=g["b"][:, :5]), r"expected b \[2, 6, 4\]"),
         (lambda g: g.update(c=g["c"][:1]), r"expected c \[2, 6, 3\]"),
         (lambda g: g.update(delta=g["h"].new_ones(2)), "delta and a square W only without it"),
+        (lambda g: g.update(dict.fromkeys("Vbc"), W=g["W"][:, :0]), "expected at least one layer, found none"),
         (lambda g: g.update(V=None, c=None), "delta and a square W only without it"),
         (lambda g: g.update(V=None, W=g["W"][:, :, :3], b=g["b"][..., :3]), "expected c only with V"),
     ],
@@ -114,8 +115,14 @@ def test_an_unknown_activation_and_other_numbers_are_refused(position, value, me
 def test_a_gradient_needs_the_states_that_were_kept():
     h, *rest = arguments()
     last, kept = torch.ops.deeplimit.stack(h, *rest)
-    with pytest.raises(InputError, match=r"kept: expected .* states, found 3 numbers"):
+    with pytest.raises(InputError, match=r"expected kept \[\d+\] in torch.float64 .* found \[3\]"):
         torch.ops.deeplimit.stack_backward(last, kept[:3], *rest)
+    with pytest.raises(InputError, match=r"expected kept .* in torch.float64 .* found .* in torch.float16"):
+        torch.ops.deeplimit.stack_backward(last, kept.half(), *rest)
+    strided = torch.stack([kept, kept], 1)[:, 0]
+    right = torch.ops.deeplimit.stack_backward(last, kept, *rest)
+    found = torch.ops.deeplimit.stack_backward(last, strided, *rest)
+    assert all(torch.equal(a, b) for a, b in zip(found, right, strict=True))
     leaf = h.clone().requires_grad_()
     last, _ = torch.ops.deeplimit.stack(leaf, *rest[:-1], 0)
     with pytest.raises(InputError, match="interval: expected a number of at least 1 for a gradient, found 0"):
@@ -137,7 +144,36 @@ def test_another_instruction_set_between_the_passes_is_noticed():
             if _native.kept_size64((2, 6, 5, 3, 4), 1) == kept.numel():  # padded alike: nothing to notice
                 torch.ops.deeplimit.stack_backward(last, kept, *rest)
             else:
-                with pytest.raises(InputError, match=r"kept: expected \d+ states"):
+                with pytest.raises(InputError, match="expected kept"):
                     torch.ops.deeplimit.stack_backward(last, kept, *rest)
     finally:
         _native.use_instruction_set(before)
+
+
+@native
+@pytest.mark.parametrize("chained", [True, False], ids=["twice the same weights", "one weight in two roles"])
+def test_an_input_that_depends_on_another_has_one_gradient_with_and_without_a_graph(chained):
+    h, W = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    h = h[0].clone()
+    W.requires_grad_()
+
+    def stack(state, V):
+        return torch.ops.deeplimit.stack(state, W, V, None, None, None, "tanh", [0.0, 1.0, 1.0, 0.5], 1)[0]
+
+    last = stack(stack(h, None), None) if chained else stack(h, W)
+    plain, graph = (torch.autograd.grad(last.sum(), W, create_graph=c, retain_graph=True)[0] for c in (False, True))
+    torch.testing.assert_close(graph, plain, rtol=1e-12, atol=1e-12)
+
+
+@native
+def test_a_tensor_with_the_negative_bit_is_read_as_it_is_meant():
+    call = arguments()
+    case = Perceptron(3, 4, bias=True)
+    theta = dict(zip(("W", "V", "b", "c"), call[1:5], strict=True))
+    engine = ENGINES["native"]
+    negative = torch._neg_view(call[0])
+    assert negative.is_neg()
+    assert torch.equal(engine.final(case, negative, theta, 0.5), engine.final(case, -call[0], theta, 0.5))
+    turned = {role: torch._neg_view(t) for role, t in theta.items()}
+    meant = {role: -t for role, t in theta.items()}
+    assert torch.equal(engine.final(case, call[0], turned, 0.5), engine.final(case, call[0], meant, 0.5))

@@ -68,8 +68,7 @@ class NativeEngine(Engine):
         # A subclass may compute something else.
         if MISSING or type(branch) not in (Perceptron, OneMatrix) or type(branch.activation) not in ACTIVATIONS:  # type: ignore[attr-defined]
             return False
-        suits = like is None or (like.device.type == "cpu" and like.dtype in PRECISIONS)
-        return suits and (like is None or like.numel() > 0)
+        return like is None or (like.device.type == "cpu" and like.dtype in PRECISIONS and like.numel() > 0)
 
     def final(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """The last state; differentiable by a backward pass in C++."""
@@ -92,11 +91,19 @@ class NativeEngine(Engine):
 
     def _interval(self, h: Tensor, W: Tensor) -> int:
         depth = W.shape[-3]
-        if self.memory == "store" or (
-            self.memory == "auto" and depth * h.numel() * h.element_size() <= MACHINE_MEMORY / 2
-        ):
+        if self.memory == "store" or (self.memory == "auto" and _kept_bytes(h, W) <= MACHINE_MEMORY / 2):
             return 1
         return self.interval or math.isqrt(depth - 1) + 1
+
+
+# The widest vectors there are: rows of states are padded to whole ones.
+_VECTOR_BYTES = 64
+
+
+def _kept_bytes(h: Tensor, W: Tensor) -> int:
+    """At most so many bytes take the states of all layers."""
+    row = -(-h.shape[-1] * h.element_size() // _VECTOR_BYTES) * _VECTOR_BYTES
+    return (W.shape[-3] + 1) * (h.numel() // h.shape[-1]) * row
 
 
 MACHINE_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 33

@@ -92,6 +92,8 @@ def _sizes(h: Tensor, parameters: Parameters) -> tuple[int, int, int, int, int]:
             f"stack: expected h [n, q] and W [L, m, q], or both with an axis E; found {[*h.shape]}, {[*W.shape]}"
         )
     lead, (n, q), (L, m) = tuple(h.shape[:-2]), h.shape[-2:], W.shape[-3:-1]
+    if L < 1:
+        raise checks.InputError("stack: expected at least one layer, found none")
     shared = delta is not None and delta.dim() == len(lead)
     shapes = ((L, m, q), (L, q, m), (L, m), (L, q), () if shared else (L,))
     for name, shape, t in zip(("W", "V", "b", "c", "delta"), shapes, parameters, strict=True):
@@ -107,6 +109,11 @@ def _expect(name: str, t: Tensor | None, *, shape: Shape, like: Tensor) -> None:
             f"stack: expected {name} {[*shape]} in {like.dtype} on {like.device}, "
             f"found {[*t.shape]} in {t.dtype} on {t.device}"
         )
+
+
+def _dense(t: Tensor) -> Tensor:
+    """The numbers as the kernels read them: row by row, and with their own signs."""
+    return (t.resolve_neg() if t.is_neg() else t).contiguous()
 
 
 def _addresses(tensors: tuple[Tensor | None, ...]) -> Any:
@@ -135,8 +142,8 @@ def _kept_size(h: Tensor, sizes: tuple[int, int, int, int, int], interval: int) 
 
 def _stack(h: Tensor, *call: Any) -> tuple[Tensor, Tensor]:
     *given, name, numbers, interval = call
-    parameters: Any = tuple(t if t is None else t.contiguous() for t in given)
-    h = h.contiguous()
+    parameters: Any = tuple(t if t is None else _dense(t) for t in given)
+    h = _dense(h)
     sizes = _sizes(h, parameters)
     last, kept = torch.empty_like(h), empty((_kept_size(h, sizes, interval),), h)
     run = _native.forward32 if h.dtype == torch.float32 else _native.forward64
@@ -147,16 +154,16 @@ def _stack(h: Tensor, *call: Any) -> tuple[Tensor, Tensor]:
 
 def _stack_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
     *given, name, numbers, interval = call
-    parameters: Any = tuple(t if t is None else t.contiguous() for t in given)
-    p = p.contiguous()
+    parameters: Any = tuple(t if t is None else _dense(t) for t in given)
+    p = _dense(p)
     sizes = _sizes(p, parameters)
     gradients = tuple(None if t is None else fresh(t) for t in parameters)
     first = torch.empty_like(p)
     run = _native.backward32 if p.dtype == torch.float32 else _native.backward64
     if interval < 1:
         raise checks.InputError(f"interval: expected a number of at least 1 for a gradient, found {interval}")
-    if kept.numel() != _kept_size(p, sizes, interval):  # another instruction set pads otherwise
-        raise checks.InputError(f"kept: expected {_kept_size(p, sizes, interval)} states, found {kept.numel()} numbers")
+    kept = kept.contiguous()
+    _expect("kept", kept, shape=(_kept_size(p, sizes, interval),), like=p)  # another instruction set pads otherwise
     options = (*_kernel_options(p, parameters[4], name), _four(numbers), interval, torch.get_num_threads())
     run(_addresses((p, kept, first)), _addresses(gradients), sizes, _addresses(parameters), *options)
     return [first, *(g for g in gradients if g is not None)]
@@ -176,7 +183,7 @@ def stack(*call: Any) -> tuple[Tensor, Tensor]:
 
 def _is_plain(tensor: Tensor) -> bool:
     """Whether this is a tensor with numbers, and nothing is being traced."""
-    return type(tensor) is Tensor and not torch.compiler.is_compiling()
+    return type(tensor) is Tensor and not torch.compiler.is_compiling() and not tensor.is_neg()
 
 
 class _Stack(torch.autograd.Function):
@@ -210,6 +217,7 @@ NOT_TENSORS = (None, None, None)
 
 def _differentiable(inputs: list[Tensor | None], rest: Any, p: Tensor) -> Iterator[Tensor | None]:
     """The gradients as differentiable functions, for `create_graph`: by autograd through the operator's definition."""
+    inputs = [t if t is None else t.view_as(t) for t in inputs]  # nodes of their own: an input may depend on another
     wanted = [t for t in inputs if t is not None and t.requires_grad]
     found = iter(torch.autograd.grad(_defined(inputs, *rest[:2]), wanted, p, create_graph=True))
     return (next(found) if t is not None and t.requires_grad else None for t in inputs)

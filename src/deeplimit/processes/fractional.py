@@ -122,7 +122,8 @@ class _IncrementPath(Path):
 
         values = self._motion(depth)
         steps: Tensor = torch.diff(values, dim=0, prepend=torch.zeros_like(values[:1]))
-        return steps * float(depth) ** self._hurst
+        scaled: Tensor = steps * depth**self._hurst
+        return scaled
 
     def at(self, s: Tensor) -> Tensor:
         raise checks.InputError("weights at a position s: expected a process that is a function of s, found increments")

@@ -92,8 +92,6 @@ def _sizes(h: Tensor, parameters: Parameters) -> tuple[int, int, int, int, int]:
             f"stack: expected h [n, q] and W [L, m, q], or both with an axis E; found {[*h.shape]}, {[*W.shape]}"
         )
     lead, (n, q), (L, m) = tuple(h.shape[:-2]), h.shape[-2:], W.shape[-3:-1]
-    if L < 1:
-        raise checks.InputError("stack: expected at least one layer, found none")
     shared = delta is not None and delta.dim() == len(lead)
     shapes = ((L, m, q), (L, q, m), (L, m), (L, q), () if shared else (L,))
     for name, shape, t in zip(("W", "V", "b", "c", "delta"), shapes, parameters, strict=True):
@@ -135,6 +133,8 @@ def _kept_size(h: Tensor, sizes: tuple[int, int, int, int, int], interval: int) 
     """Numbers in the block of states that are kept."""
     if h.dtype not in PRECISIONS:
         raise checks.InputError(f"stack: expected float32 or float64, found {h.dtype}")
+    if sizes[1] < 1:
+        raise checks.InputError("stack: expected at least one layer, found none")
     if interval < 0:
         raise checks.InputError(f"interval: expected a number of at least 0, found {interval}")
     return (_native.kept_size32 if h.dtype == torch.float32 else _native.kept_size64)(sizes, interval)

@@ -85,7 +85,7 @@ def test_the_operator_computes_what_fits():
         (lambda g: g.update(b=g["b"][:, :5]), r"expected b \[2, 6, 4\]"),
         (lambda g: g.update(c=g["c"][:1]), r"expected c \[2, 6, 3\]"),
         (lambda g: g.update(delta=g["h"].new_ones(2)), "delta and a square W only without it"),
-        (lambda g: g.update(dict.fromkeys("Vbc"), W=g["W"][:, :0]), "expected at least one layer, found none"),
+        (lambda g: g.update({r: g[r][:, :0] for r in "WVbc"}), "expected at least one layer, found none"),
         (lambda g: g.update(V=None, c=None), "delta and a square W only without it"),
         (lambda g: g.update(V=None, W=g["W"][:, :, :3], b=g["b"][..., :3]), "expected c only with V"),
     ],

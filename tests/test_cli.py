@@ -124,17 +124,22 @@ def test_a_file_is_run_and_its_report_drawn_again(call, tmp_path):
     assert "runs: 0 computed, 3 complete before" in err
 
 
-def test_a_report_is_drawn_again_without_pytorch(call, tmp_path):
-    assert call("study", FLOW.with_name("training.py"), "--out", tmp_path)[0] == 0
+def printed_without_pytorch(*words: str) -> str:
+    """What a command line prints in a process of its own, where it must succeed and leave PyTorch out."""
     code = (
         "import sys; from deeplimit.__main__ import main\n"
-        f"sys.argv = ['deeplimit', 'report', {str(tmp_path)!r}]\n"
+        f"sys.argv = {['deeplimit', *words]!r}\n"
         "try: main()\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "0 computed, 2 complete before" in printed
     assert printed.splitlines()[-1] == "0 False"
+    return printed
+
+
+def test_a_report_is_drawn_again_without_pytorch(call, tmp_path):
+    assert call("study", FLOW.with_name("training.py"), "--out", tmp_path)[0] == 0
+    assert "0 computed, 2 complete before" in printed_without_pytorch("report", str(tmp_path))
 
 
 @pytest.mark.parametrize("words", ["--only norms --only 1.end", "--only norms 1.end", "--only=norms,1.end"])
@@ -295,15 +300,7 @@ def test_the_engines_are_listed_with_what_runs_a_branch_and_why(call, monkeypatc
 
 @pytest.mark.parametrize("command", ["engines", "bench", "reproduce"])
 def test_the_help_of_a_command_needs_no_pytorch(command):
-    code = (
-        "import sys; from deeplimit.__main__ import main\n"
-        f"sys.argv = ['deeplimit', {command!r}, '--help']\n"
-        "try: main()\n"
-        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert f"deeplimit {command}" in printed
-    assert printed.splitlines()[-1] == "0 False"
+    assert f"deeplimit {command}" in printed_without_pytorch(command, "--help")
 
 
 JOBS = [Job("a", None, "short", 1.0), Job("b", None, "long", 3.0)]  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
-"""What belongs to the C++ engine alone: error bounds, memory, threads, instruction sets, and its gradient in every mode of autograd.
+"""What belongs to the C++ engine alone: error bounds, memory, threads, instruction sets, and its operator under the tools of PyTorch.
 
-What all engines have in common is in tests/test_engines.py; the checks of the operator and its blocks of memory are in
-tests/engines/test_operator.py. Without a compiler there is no extension, and nothing here to test.
+What all engines have in common is in tests/test_engines.py; its gradient in every mode of autograd in tests/engines/test_autograd.py; the
+checks of the operator in tests/engines/test_operator.py, its blocks of memory in tests/engines/test_extension.py. Without a compiler there
+is no extension, and nothing here to test.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -25,7 +26,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from deeplimit.branches import Branch, Convolution, Identity, LeakyReLU, OneMatrix, Perceptron, Tanh
+from deeplimit.branches import Convolution, Identity, LeakyReLU, OneMatrix, Perceptron, Tanh
 from deeplimit.checks import InputError
 from deeplimit.engines import (
     ENGINES,
@@ -45,7 +46,6 @@ from tests.cases import (
     MEMBERS,
     Problem,
     distance_from_kink,
-    error,
     gradients,
     joint_error,
     plain,
@@ -185,16 +185,6 @@ def test_an_activation_is_exact_from_the_smallest_to_the_largest_numbers(activat
     for role in ("last", "h"):
         errors = (found[role].double() - expected[role]).abs() / (1 + expected[role].abs())
         assert float(errors.max()) <= 4 * unit, role
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("build", [lambda σ: Perceptron(3, 4, σ, bias=True), lambda σ: OneMatrix(3, σ, "layer")])
-def test_at_a_kink_the_slope_is_that_of_pytorch(activation, build):
-    branch: Branch = build(ACTIVATIONS[activation])
-    p = problem(branch, 5, 1)
-    p = replace(p, h=torch.zeros_like(p.h))
-    p.theta["b"].zero_()
-    assert joint_error(gradients(ENGINE.final, p), gradients(plain, p)) <= 1e-13
 
 
 @precisions
@@ -458,11 +448,6 @@ def test_the_best_instruction_set_of_the_processor_is_in_use():
 # --- choice ---
 
 
-class Doubled(Perceptron):
-    def __call__(self, h, theta):
-        return 2 * super().__call__(h, theta)
-
-
 class Flipped(Tanh):
     def __call__(self, z):
         return -super().__call__(z)
@@ -477,10 +462,8 @@ def test_it_knows_the_perceptron_and_the_one_matrix_branch_alone():
     assert [case for case in CASES if ENGINE.supports(case.build(1, 1))] == KNOWN
 
 
-@pytest.mark.parametrize(
-    "branch", [Doubled(3, 5), Perceptron(3, 5, Flipped()), OneMatrix(3, Leakier(0.1)), Convolution(2, (3, 3))]
-)
-def test_a_subclass_that_computes_something_else_is_not_taken_for_its_parent(branch):
+@pytest.mark.parametrize("branch", [Perceptron(3, 5, Flipped()), OneMatrix(3, Leakier(0.1)), Convolution(2, (3, 3))])
+def test_what_may_compute_something_else_is_not_taken_for_what_it_knows(branch):
     assert not ENGINE.supports(branch)
     assert select("auto", branch).name != "native"
     with pytest.raises(
@@ -527,20 +510,7 @@ def test_precisions_that_do_not_go_together_are_refused():
         network(network.initialise(0), torch.ones(2, 3, dtype=torch.float64), engine="native")
 
 
-# --- autograd ---
-
-
-def leaves(p: Problem) -> tuple[list[Tensor], Tensor]:
-    h, theta = p.h.clone().requires_grad_(), {role: t.clone().requires_grad_() for role, t in p.theta.items()}
-    return [h, *theta.values()], ENGINE.final(p.branch, h, theta, p.scale)
-
-
-def by_role(p: Problem, found: Iterable[Tensor]) -> dict[str, Tensor]:
-    return dict(zip(("h", *p.theta), found, strict=True))
-
-
-def oracle(p: Problem) -> dict[str, Tensor]:
-    return {role: g for role, g in gradients(plain, p).items() if role != "last"}
+# --- the tools of PyTorch ---
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, of its tracing
@@ -584,113 +554,6 @@ def test_a_compiled_network_gives_the_same_numbers(engine):
         assert relative(found, expected) <= 1e-14
         (gradient,), (known,) = (torch.autograd.grad(out.sum(), weights["V"]) for out in (found, expected))
         assert relative(gradient, known) <= 1e-13
-
-
-@some
-@members
-def test_the_gradient_can_be_differentiated(case, members):
-    p = problem(case.build(2, 3), 3, 4, members=members)
-
-    def second(final):
-        """The gradient of the squared norm of the gradient."""
-        h, theta = p.h.clone().requires_grad_(), {role: t.clone().requires_grad_() for role, t in p.theta.items()}
-        inputs = [h, *theta.values()]
-        first = torch.autograd.grad(final(p.branch, h, theta, p.scale), inputs, p.p, create_graph=True)
-        return by_role(p, torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), inputs))
-
-    assert error(second(ENGINE.final), second(ReferenceEngine().final)) <= 1e-12
-
-
-@some
-@members
-def test_a_gradient_may_be_differentiated_for_some_inputs_alone(case, members):
-    p = problem(case.build(2, 3), 3, 4, members=members)
-    for role in ("h", *p.theta):
-
-        def second(final, role=role):
-            tensors = {"h": p.h, **p.theta}
-            wanted = tensors[role] = tensors[role].clone().requires_grad_()
-            last = final(p.branch, tensors.pop("h"), tensors, p.scale)
-            (first,) = torch.autograd.grad(last.square().sum(), wanted, create_graph=True)
-            return torch.autograd.grad(first.square().sum(), wanted)[0]
-
-        torch.testing.assert_close(second(ENGINE.final), second(plain), rtol=1e-11, atol=1e-11)
-
-
-def test_the_gradient_can_be_differentiated_in_the_direction_too():
-    """⟨v, Jᵀp⟩ differentiated in p is the directional derivative J v."""
-    p = problem(Perceptron(2, 3, bias=True), 3, 4)
-    inputs, last = leaves(p)
-    direction = p.p.clone().requires_grad_()
-    (first,) = torch.autograd.grad(last, inputs[:1], direction, create_graph=True)
-    (found,) = torch.autograd.grad(first.sum(), direction)
-    jacobian = torch.autograd.functional.jacobian(lambda h: plain(p.branch, h, p.theta, p.scale), p.h)
-    torch.testing.assert_close(found, jacobian.sum((2, 3)), rtol=1e-12, atol=1e-12)
-
-
-@some
-@members
-def test_only_what_asks_for_a_gradient_gets_one(case, members):
-    p = problem(case.build(3, 4), 5, 6, members=members)
-    expected = oracle(p)
-    for role in p.theta:
-        theta = {r: t.clone().requires_grad_(r == role) for r, t in p.theta.items()}
-        (ENGINE.final(p.branch, p.h, theta, p.scale) * p.p).sum().backward()
-        assert [r for r, t in theta.items() if t.grad is not None] == [role]
-        found = theta[role].grad
-        assert found is not None
-        assert error({role: found}, {role: expected[role]}) <= 1e-12
-    assert not ENGINE.final(p.branch, p.h, p.theta, p.scale).requires_grad
-
-
-@some
-@pytest.mark.parametrize("way", ["native", "native:recompute"])
-def test_a_retained_graph_gives_the_same_bits_again(case, way):
-    p = problem(case.build(3, 4), 5, 6)
-    h, theta = p.h.clone().requires_grad_(), {role: t.clone().requires_grad_() for role, t in p.theta.items()}
-    inputs, last = [h, *theta.values()], way_of(way).final(p.branch, h, theta, p.scale)
-    first = torch.autograd.grad(last, inputs, p.p, retain_graph=True)
-    gradients(ENGINE.final, problem(case.build(3, 4), 5, 6, seed=9))
-    second = torch.autograd.grad(last, inputs, p.p)
-    assert error(by_role(p, first), oracle(p)) <= 1e-12
-    assert equal(by_role(p, first), by_role(p, second))
-    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
-        torch.autograd.grad(last, inputs, p.p)
-
-
-@pytest.mark.parametrize("role", ["h", "W", "V", "b", "c"])
-def test_inputs_changed_between_the_passes_are_noticed(role):
-    p = problem(Perceptron(3, 4, bias=True), 5, 6)
-    inputs, last = leaves(p)
-    with torch.no_grad():
-        by_role(p, inputs)[role].add_(1.0)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        last.sum().backward()
-
-
-@some
-def test_nothing_that_is_handed_over_is_changed(case):
-    p = problem(case.build(3, 4), 5, 6)
-    before = [t.clone() for t in (p.h, p.p, *p.theta.values())]
-    inputs, last = leaves(p)
-    torch.autograd.grad(last, inputs, p.p)
-    ENGINE.states(p.branch, p.h, p.theta, p.scale)
-    assert all(torch.equal(a, b) for a, b in zip((p.h, p.p, *p.theta.values()), before, strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(inputs, [before[0], *before[2:]], strict=True))
-
-
-@members
-def test_the_layout_in_memory_does_not_change_a_bit(members):
-    p = problem(Perceptron(3, 3, bias=True), 5, 6, members=members)
-    turned = {role: t.transpose(0, -1).contiguous().transpose(0, -1) for role, t in p.theta.items()}
-    other = replace(p, theta=turned, h=p.h.mT.contiguous().mT, p=p.p.mT.contiguous().mT)
-    assert not any(t.is_contiguous() for t in (other.h, other.p, *turned.values()))
-    assert equal(gradients(ENGINE.final, other), gradients(ENGINE.final, p))
-
-
-def test_the_direction_of_a_sum_may_be_one_number_in_memory():
-    p = replace(problem(Perceptron(3, 4), 5, 6), p=torch.ones((), dtype=torch.float64).expand(5, 3))
-    assert error(gradients(ENGINE.final, p), gradients(plain, p)) <= 1e-12
 
 
 def test_members_may_share_their_numbers_in_memory():

@@ -5,56 +5,10 @@ import torch
 
 from deeplimit.branches import Perceptron
 from deeplimit.checks import InputError
-from deeplimit.engines import ENGINES, blocks_in_use, fresh, reset_peak
-from deeplimit.engines.operator import empty
+from deeplimit.engines import ENGINES
 from tests.cases import problem
 
 native = pytest.mark.skipif(bool(ENGINES["native"].missing), reason=ENGINES["native"].missing)
-
-LARGE, SMALL = (600, 500), (6, 5)
-
-
-@pytest.mark.parametrize("shape", [LARGE, SMALL, (0, 3), ()], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64], ids=str)
-def test_a_fresh_tensor_is_like_the_old_one_and_apart_from_it(shape, dtype):
-    old = torch.ones(shape, dtype=dtype)
-    new = fresh(old)
-    assert (new.shape, new.dtype, new.device) == (old.shape, old.dtype, old.device)
-    assert new.is_contiguous()
-    new.fill_(2)
-    assert (old == 1).all()
-    assert (new == 2).all()
-
-
-def test_an_empty_tensor_has_the_shape_that_is_asked_for():
-    assert empty((7, 3), torch.ones(2, dtype=torch.float64)).shape == (7, 3)
-    assert empty(LARGE, torch.ones(2, dtype=torch.float64)).dtype == torch.float64
-
-
-@native
-def test_large_tensors_are_blocks_that_are_used_again():
-    ENGINES["native"].release()
-    before, _ = blocks_in_use()
-    one, two = fresh(torch.ones(LARGE)), fresh(torch.ones(LARGE))
-    place = one.data_ptr()
-    assert place != two.data_ptr()
-    assert blocks_in_use()[0] >= before + 2 * one.nbytes
-    view = one[1:3]
-    del one
-    assert fresh(torch.ones(LARGE)).data_ptr() != place, "a view still holds the block"
-    del view
-    assert fresh(torch.ones(LARGE)).data_ptr() == place
-
-
-@native
-def test_the_peak_is_counted_from_where_it_is_set_back():
-    first = fresh(torch.ones(LARGE))
-    del first
-    reset_peak()
-    in_use, peak = blocks_in_use()
-    assert in_use == peak
-    second = fresh(torch.ones(LARGE))
-    assert blocks_in_use()[1] >= peak + second.nbytes
 
 
 def arguments(change=lambda given: None):
@@ -148,21 +102,6 @@ def test_another_instruction_set_between_the_passes_is_noticed():
                     torch.ops.deeplimit.stack_backward(last, kept, *rest)
     finally:
         _native.use_instruction_set(before)
-
-
-@native
-@pytest.mark.parametrize("chained", [True, False], ids=["twice the same weights", "one weight in two roles"])
-def test_an_input_that_depends_on_another_has_one_gradient_with_and_without_a_graph(chained):
-    h, W = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    h = h[0].clone()
-    W.requires_grad_()
-
-    def stack(state, V):
-        return torch.ops.deeplimit.stack(state, W, V, None, None, None, "tanh", [0.0, 1.0, 1.0, 0.5], 1)[0]
-
-    last = stack(stack(h, None), None) if chained else stack(h, W)
-    plain, graph = (torch.autograd.grad(last.sum(), W, create_graph=c, retain_graph=True)[0] for c in (False, True))
-    torch.testing.assert_close(graph, plain, rtol=1e-12, atol=1e-12)
 
 
 @native

@@ -11,9 +11,9 @@ from torch import Tensor
 from deeplimit import checks
 from deeplimit.branches import Branch
 from deeplimit.engines.engine import Engine
+from deeplimit.engines.extension import blocks_in_use, fresh, reset_peak
 from deeplimit.engines.fused import TorchEngine
 from deeplimit.engines.native import NativeEngine
-from deeplimit.engines.operator import blocks_in_use, fresh, reset_peak
 from deeplimit.engines.reference import ReferenceEngine
 
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (NativeEngine(), TorchEngine(), ReferenceEngine())}

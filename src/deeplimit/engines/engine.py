@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from deeplimit.branches import Branch
@@ -59,6 +60,23 @@ class Engine(ABC):
     @abstractmethod
     def states(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """All states h_0 … h_L, `[L + 1, *h.shape]`, not differentiable."""
+
+
+def differentiable_gradient(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor | None], *, p: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradient of ⟨p, function(*inputs)⟩ for each input that asks for one, itself differentiable: what `create_graph` wants.
+
+    Args:
+        function: differentiable by autograd to any order.
+        inputs: its arguments; None for one that is not there.
+        p: the direction, of the shape of its result.
+    """
+    # Nodes of their own: where one input is computed from another, what flows between them is not part of the partial derivatives.
+    nodes = [t if t is None else t.view_as(t) for t in inputs]
+    wanted = [t for t in nodes if t is not None and t.requires_grad]
+    found = iter(torch.autograd.grad(function(*nodes), wanted, p, create_graph=True))
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in nodes)
 
 
 def is_ensemble(branch: Branch, h: Tensor) -> bool:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from deeplimit.branches import Activation, Branch, OneMatrix, Perceptron
-from deeplimit.engines.engine import Engine, Theta, is_ensemble, layered
+from deeplimit.engines.engine import Engine, Theta, differentiable_gradient, is_ensemble, layered
 from deeplimit.engines.reference import ReferenceEngine
 from deeplimit.engines.workspace import Workspace
 
@@ -202,7 +202,9 @@ class _Stack(torch.autograd.Function):
         h, *tensors = ctx.saved_tensors
         theta = dict(zip(roles, tensors, strict=True))
         if torch.is_grad_enabled():
-            return (None, *_differentiable(branch, h, theta, scale, p))
+            reference = ReferenceEngine().final
+            final = lambda h, *theta: reference(branch, h, dict(zip(roles, theta, strict=True)), scale)  # noqa: E731
+            return (None, *differentiable_gradient(final, ctx.saved_tensors, p=p))
         # A second backward pass over a retained graph finds the buffers used up, and runs the stack again.
         H, S, A = ctx.buffers or _forward(workspace, ctx.layers, h)
         ctx.buffers = None
@@ -213,11 +215,3 @@ class _Stack(torch.autograd.Function):
         first = P[0].clone()
         workspace.give(H, S, A, P)
         return (None, first, *(grads[role] for role in roles))
-
-
-def _differentiable(branch: Branch, h: Tensor, theta: Theta, scale: float, p: Tensor) -> tuple[Tensor, ...]:
-    """The gradient as a differentiable function, for `create_graph`: by the reference engine."""
-    last = ReferenceEngine().final(branch, h, theta, scale)
-    inputs = [t for t in (h, *theta.values()) if t.requires_grad]
-    found = iter(torch.autograd.grad(last, inputs, p, create_graph=True))
-    return tuple(next(found) if t.requires_grad else torch.zeros_like(t) for t in (h, *theta.values()))

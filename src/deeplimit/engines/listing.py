@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deeplimit.branches import Branch, Convolution, FunctionBranch, OneMatrix, Perceptron
 from deeplimit.engines import ENGINES, select
-from deeplimit.engines.operator import MISSING
+from deeplimit.engines.extension import MISSING
 
 if not MISSING:
     from deeplimit.engines import _native

@@ -18,7 +18,8 @@ from torch import Tensor
 from deeplimit import checks
 from deeplimit.branches import Branch, LeakyReLU, OneMatrix, Perceptron
 from deeplimit.engines.engine import Engine, Theta
-from deeplimit.engines.operator import ACTIVATIONS, MISSING, PRECISIONS, stack
+from deeplimit.engines.extension import MISSING, PRECISIONS, release_blocks
+from deeplimit.engines.operator import ACTIVATIONS, stack
 
 if not MISSING:
     import deeplimit.engines._native as _native
@@ -86,8 +87,7 @@ class NativeEngine(Engine):
 
     def release(self) -> None:
         """Free the blocks that no tensor holds."""
-        if not MISSING:
-            _native.release()
+        release_blocks()
 
     def _interval(self, h: Tensor, W: Tensor) -> int:
         depth = W.shape[-3]
@@ -96,7 +96,7 @@ class NativeEngine(Engine):
         return self.interval or math.isqrt(depth - 1) + 1
 
 
-# The widest vectors there are: rows of states are padded to whole ones.
+# The widest vectors there are, for rows of states are padded to whole ones. A bound in Python, since torch.compile traces it.
 _VECTOR_BYTES = 64
 
 

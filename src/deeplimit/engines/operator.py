@@ -9,7 +9,7 @@ states that are kept for the backward pass (1: all are, 0: none is). Results: h_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,13 +17,8 @@ from torch import Tensor
 
 from deeplimit import checks
 from deeplimit.branches import GELU, Activation, Identity, LeakyReLU, ReLU, ShiftedSoftplus, SiLU, Tanh
-
-try:
-    import deeplimit.engines._native as _native
-except ImportError as error:  # installed without a compiler: the other engines serve
-    MISSING = f"the extension was not built ({error})"
-else:
-    MISSING = ""
+from deeplimit.engines.engine import differentiable_gradient
+from deeplimit.engines.extension import MISSING, PRECISIONS, empty, fresh, kernel
 
 ACTIVATIONS: dict[type[Activation], str] = {
     Identity: "identity",
@@ -37,45 +32,9 @@ ACTIVATIONS: dict[type[Activation], str] = {
 """The activations that the kernels know, in the order of `Activation` in native/stack.hpp, by their names for the operator."""
 
 NAMES = list(ACTIVATIONS.values())
-PRECISIONS = (torch.float32, torch.float64)
-
 Shape = tuple[int, ...]
 Parameters = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 """W, V, b, c, delta."""
-
-# Below this size, PyTorch's own allocation costs less than a call of the extension.
-_LARGE = 1 << 20
-
-
-def fresh(like: Tensor) -> Tensor:
-    """A tensor of the shape, precision and device of another, with undefined content.
-
-    A large one is a block that an earlier tensor gave back. Fresh pages of the system cost more than the arithmetic on them: a training
-    step that makes its new parameters this way is up to twice as fast.
-    """
-    return empty(like.shape, like)
-
-
-def empty(shape: Shape, like: Tensor) -> Tensor:
-    """`fresh`, of another shape."""
-    size = like.element_size()
-    for length in shape:
-        size *= length
-    if MISSING or size < _LARGE or like.device.type != "cpu" or like.dtype not in PRECISIONS:
-        return torch.empty(shape, dtype=like.dtype, device=like.device)
-    return _native.empty32(list(shape)) if like.dtype == torch.float32 else _native.empty64(list(shape))
-
-
-def blocks_in_use() -> tuple[int, int]:
-    """Bytes of large tensors and working memory that the engine holds now, and the most since `reset_peak`."""
-    return (0, 0) if MISSING else _native.memory()[:2]
-
-
-def reset_peak() -> None:
-    """Count the most bytes in use from here."""
-    if not MISSING:
-        _native.reset_peak()
-
 
 # The kernels ---------------------------------------------------------------------------------------------------------
 
@@ -118,17 +77,6 @@ def _addresses(tensors: tuple[Tensor | None, ...]) -> Any:
     return tuple(0 if t is None else t.data_ptr() for t in tensors)
 
 
-def _kernel_options(h: Tensor, delta: Tensor | None, name: str) -> tuple[bool, int]:
-    """Whether δ is shared by the layers, and the number of σ."""
-    return delta is not None and delta.dim() == h.dim() - 2, NAMES.index(checks.one_of("activation", name, NAMES))
-
-
-def _four(numbers: list[float]) -> list[float]:
-    if len(numbers) != 4:
-        raise checks.InputError(f"numbers: expected 4, found {len(numbers)}")
-    return numbers
-
-
 def _kept_size(h: Tensor, sizes: tuple[int, int, int, int, int], interval: int) -> int:
     """Numbers in the block of states that are kept."""
     if h.dtype not in PRECISIONS:
@@ -137,35 +85,55 @@ def _kept_size(h: Tensor, sizes: tuple[int, int, int, int, int], interval: int) 
         raise checks.InputError("stack: expected at least one layer, found none")
     if interval < 0:
         raise checks.InputError(f"interval: expected a number of at least 0, found {interval}")
-    return (_native.kept_size32 if h.dtype == torch.float32 else _native.kept_size64)(sizes, interval)
+    count: int = kernel("kept_size", h)(sizes, interval)
+    return count
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A call whose arguments fit each other, as the kernels take it.
+
+    Args:
+        state: h or p, dense.
+        parameters: W, V, b, c, delta, dense or None.
+        arguments: sizes, addresses of the parameters, whether δ is shared, the number of σ, numbers, interval, threads.
+        kept_size: numbers in the block of states that are kept.
+    """
+
+    state: Tensor
+    parameters: Parameters
+    arguments: tuple[Any, ...]
+    kept_size: int
+
+
+def _prepare(state: Tensor, call: tuple[Any, ...]) -> _Prepared:
+    *given, name, numbers, interval = call
+    parameters: Any = tuple(t if t is None else _dense(t) for t in given)
+    state, delta = _dense(state), parameters[4]
+    sizes = _sizes(state, parameters)
+    if len(numbers) != 4:
+        raise checks.InputError(f"numbers: expected 4, found {len(numbers)}")
+    σ = NAMES.index(checks.one_of("activation", name, NAMES))
+    shared = delta is not None and delta.dim() == state.dim() - 2
+    options = (shared, σ, numbers, interval, torch.get_num_threads())
+    size = _kept_size(state, sizes, interval)
+    return _Prepared(state, parameters, (sizes, _addresses(parameters), *options), size)
 
 
 def _stack(h: Tensor, *call: Any) -> tuple[Tensor, Tensor]:
-    *given, name, numbers, interval = call
-    parameters: Any = tuple(t if t is None else _dense(t) for t in given)
-    h = _dense(h)
-    sizes = _sizes(h, parameters)
-    last, kept = torch.empty_like(h), empty((_kept_size(h, sizes, interval),), h)
-    run = _native.forward32 if h.dtype == torch.float32 else _native.forward64
-    options = (*_kernel_options(h, parameters[4], name), _four(numbers), interval, torch.get_num_threads())
-    run(_addresses((h, last, kept)), sizes, _addresses(parameters), *options)
+    ready = _prepare(h, call)
+    last, kept = torch.empty_like(ready.state), empty((ready.kept_size,), h)
+    kernel("forward", h)(_addresses((ready.state, last, kept)), *ready.arguments)
     return last, kept
 
 
 def _stack_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
-    *given, name, numbers, interval = call
-    parameters: Any = tuple(t if t is None else _dense(t) for t in given)
-    p = _dense(p)
-    sizes = _sizes(p, parameters)
-    gradients = tuple(None if t is None else fresh(t) for t in parameters)
-    first = torch.empty_like(p)
-    run = _native.backward32 if p.dtype == torch.float32 else _native.backward64
+    ready, kept, interval = _prepare(p, call), kept.contiguous(), call[-1]
     if interval < 1:
         raise checks.InputError(f"interval: expected a number of at least 1 for a gradient, found {interval}")
-    kept = kept.contiguous()
-    _expect("kept", kept, shape=(_kept_size(p, sizes, interval),), like=p)  # another instruction set pads otherwise
-    options = (*_kernel_options(p, parameters[4], name), _four(numbers), interval, torch.get_num_threads())
-    run(_addresses((p, kept, first)), _addresses(gradients), sizes, _addresses(parameters), *options)
+    _expect("kept", kept, shape=(ready.kept_size,), like=p)  # another instruction set pads otherwise
+    first, gradients = torch.empty_like(ready.state), tuple(None if t is None else fresh(t) for t in ready.parameters)
+    kernel("backward", p)(_addresses((ready.state, kept, first)), _addresses(gradients), *ready.arguments)
     return [first, *(g for g in gradients if g is not None)]
 
 
@@ -177,8 +145,8 @@ def stack(*call: Any) -> tuple[Tensor, Tensor]:
     if not _is_plain(call[0]):
         found: tuple[Tensor, Tensor] = torch.ops.deeplimit.stack(*call)
         return found
-    differentiate = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:6])
-    return _Stack.apply(*call) if differentiate else _stack(*call)
+    keeps = call[-1] > 0  # states for a backward pass
+    return _Stack.apply(*call) if keeps and torch.is_grad_enabled() else _stack(*call)
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -205,22 +173,16 @@ class _Stack(torch.autograd.Function):
         if p is None:
             return (None,) * (len(inputs) + len(NOT_TENSORS))
         if torch.is_grad_enabled():
-            return (*_differentiable(inputs, ctx.rest, p), *NOT_TENSORS)
+            name, numbers, _ = ctx.rest
+            grads = differentiable_gradient(lambda *tensors: _defined(tensors, name, numbers), inputs, p=p)
+            return (*grads, *NOT_TENSORS)
         pull = _stack_backward if _is_plain(p) else torch.ops.deeplimit.stack_backward
-        grads = iter(pull(p, kept, *inputs[1:], *ctx.rest))
-        return (*(None if t is None else next(grads) for t in inputs), *NOT_TENSORS)
+        found = iter(pull(p, kept, *inputs[1:], *ctx.rest))
+        return (*(None if t is None else next(found) for t in inputs), *NOT_TENSORS)
 
 
 NOT_TENSORS = (None, None, None)
 """The gradients of activation, numbers and interval."""
-
-
-def _differentiable(inputs: list[Tensor | None], rest: Any, p: Tensor) -> Iterator[Tensor | None]:
-    """The gradients as differentiable functions, for `create_graph`: by autograd through the operator's definition."""
-    inputs = [t if t is None else t.view_as(t) for t in inputs]  # nodes of their own: an input may depend on another
-    wanted = [t for t in inputs if t is not None and t.requires_grad]
-    found = iter(torch.autograd.grad(_defined(inputs, *rest[:2]), wanted, p, create_graph=True))
-    return (next(found) if t is not None and t.requires_grad else None for t in inputs)
 
 
 def _defined(inputs: Any, name: str, numbers: list[float]) -> Tensor:

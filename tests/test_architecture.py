@@ -32,10 +32,10 @@ TESTS = ROOT / "tests"
 
 FLOORS = {
     "__init__": 0, "checks": 0, "claims": 0, "draws": 0, "figures": 0, "fits": 0, "records": 0, "scaling": 0, "theory": 0,
-    "branches": 1, "data": 1, "processes": 1,
+    "branches": 1, "data": 1, "processes": 1, "statistics": 1,
     "engines": 2,
     "networks": 3,
-    "limits": 4, "measures": 4,
+    "limits": 4, "measures": 4, "regimes": 4,
     "training": 5,
     "bench": 6, "report": 6, "study": 6, "sweeps": 6,
     "papers": 7,

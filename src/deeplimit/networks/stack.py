@@ -17,8 +17,9 @@ from deeplimit.scaling import DepthScaling
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from deeplimit.networks.module import StackModule
     from deeplimit.processes import Path
 
 Parameters = dict[str, "Tensor"]
@@ -159,7 +160,7 @@ class ResidualStack:
         checks.shape("state A x", tuple(h.shape), expected)
         return h
 
-    def module(self, seed: int = 0, *, dtype: torch.dtype | None = None, engine: str = "auto") -> nn.Module:
+    def module(self, seed: int = 0, *, dtype: torch.dtype | None = None, engine: str = "auto") -> StackModule:
         """This network as an `nn.Module` with stacked parameters, for any PyTorch loop and optimiser."""
         from deeplimit.networks.module import StackModule
 

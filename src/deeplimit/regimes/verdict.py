@@ -1,0 +1,162 @@
+"""The two verdicts on a regime of depth, never one: what the weights become, and what the function becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from deeplimit import checks
+from deeplimit.claims import Measured
+from deeplimit.regimes.function import FunctionVerdict, judge_function
+from deeplimit.regimes.observe import Runs, merged, observe
+from deeplimit.regimes.weights import WHITE, WeightVerdict, judge_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deeplimit.networks.module import StackModule
+
+    Known = Runs | StackModule | Mapping[str, Tensor] | Tensor
+
+ALONE = 0.01
+"""p-value below which the order of the layers of one network matters."""
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """What one network alone shows: whether neighbouring layers are closer than layers in a random order.
+
+    Args:
+        label: `smooth`: the order of the layers matters, and the weights are smooth at the scale of a layer; `rough`: it matters, and they
+            are rough; `no order`: not to be told from layers in a random order; `undecided`.
+        ratio: Σ‖A_k − A_{k−1}‖² / Σ‖A_k − mean‖², near 2 for a random order.
+        p_value: share of random orders with a ratio as small.
+        roughness: Hurst index pooled over entries; None where there are too few entries or layers.
+    """
+
+    label: Literal["smooth", "rough", "no order", "undecided"]
+    ratio: float
+    p_value: float
+    roughness: Measured | None
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Both verdicts, and what the deepest network shows alone.
+
+    Args:
+        weights: role -> verdict.
+        function: verdict on outputs and states.
+        alone: role -> smoothness of the deepest network.
+    """
+
+    weights: Mapping[str, WeightVerdict]
+    function: FunctionVerdict
+    alone: Mapping[str, Smoothness]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as plain dicts, lists, numbers and text; numbers that JSON cannot hold as None."""
+        return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        """Both verdicts with their reasons."""
+        lines = [f"weights {role}: {v.label}: {v.reason}" for role, v in self.weights.items()]
+        lines.append(f"function: {self.function.label}: {self.function.reason}")
+        if self.function.label not in ("undecided", "none", "identity"):
+            lines.append(f"limit: {self.function.draw}")
+        lines.append(f"learning: {self.function.learning}: {self.function.learning_reason}")
+        for role, one in self.alone.items():
+            lines.append(f"deepest network alone, {role}: {one.label} (ratio {one.ratio:.3g}, p = {one.p_value:.2g})")
+        return "\n".join(lines)
+
+
+def regime(networks: Mapping[int, Known | Sequence[Known]], *, x: Tensor | None = None) -> Regime:
+    """Say what a family of networks of growing depth becomes.
+
+    Args:
+        networks: depth -> one run or a sequence of runs at that depth. A run is its weights, a tensor `[L, *shape]` or role -> such tensors
+            (or `[E, L, *shape]` for E runs at once); a module made by `ResidualStack.module`; or `Runs`, which hold states as well.
+        x: inputs on which modules are evaluated, the same at every depth; without them there is a verdict on weights alone.
+
+    Returns:
+        Both verdicts; each abstains, and says what is missing, where the data cannot tell.
+
+    Raises:
+        InputError: no networks, a tensor whose depth is not the one it stands under, or runs that do not fit together.
+
+    >>> import torch
+    >>> def weights(L):
+    ...     s = torch.arange(1, L + 1)[:, None] / L
+    ...     return torch.sin(2 * s + torch.arange(10))
+    >>> found = regime({L: weights(L) for L in (8, 16, 32)})
+    >>> found.weights["weights"].label, found.function.label
+    ('hypothesis 1', 'undecided')
+    """
+    if not networks:
+        raise checks.InputError("networks: expected at least one depth, found none")
+    runs = {checks.positive_int("depth", depth): _runs(known, depth, x) for depth, known in networks.items()}
+    roles = list(next(iter(runs.values())).weights)
+    for depth, seen in runs.items():
+        if sorted(seen.weights) != sorted(roles):
+            raise checks.InputError(
+                f"roles at depth {depth}: expected {', '.join(roles)}, found {', '.join(seen.weights)}"
+            )
+    weights = {role: judge_weights({d: seen.weights[role] for d, seen in runs.items()}, role) for role in roles}
+    deepest = max(runs)
+    alone = {role: smoothness(w) for role, w in runs[deepest].weights.items() if deepest >= 3}
+    return Regime(weights, judge_function(runs, weights), alone)
+
+
+def smoothness(weights: Tensor) -> Smoothness:
+    """What the first of some runs `[E, L, *shape]`, L ≥ 3, shows by itself."""
+    from deeplimit.statistics import hurst, variation_ratio
+
+    one = weights[0]
+    paths = one.double().reshape(len(one), -1).T
+    ratio, p_value = variation_ratio(one)
+    if ratio == 0.0:
+        return Smoothness("smooth", ratio, p_value, None)
+    roughness = hurst(paths, (1, 2), order=2) if len(paths) >= 5 and len(one) >= 8 else None
+    if not p_value <= ALONE:
+        return Smoothness("no order" if len(one) >= 8 else "undecided", ratio, p_value, roughness)
+    if roughness is None or roughness.low < 1 - WHITE < roughness.high:
+        return Smoothness("undecided", ratio, p_value, roughness)
+    return Smoothness("smooth" if roughness.low > 1 - WHITE else "rough", ratio, p_value, roughness)
+
+
+def _runs(known: Known | Sequence[Known], depth: int, x: Tensor | None) -> Runs:
+    if isinstance(known, Sequence):
+        return merged([_runs(part, depth, x) for part in known])
+    if isinstance(known, Runs):
+        return known
+    import torch
+
+    if isinstance(known, torch.Tensor):
+        known = {"weights": known}
+    if isinstance(known, Mapping):
+        return Runs({role: _with_runs(role, tensor.detach(), depth) for role, tensor in known.items()})
+    params = {role: tensor.detach() for role, tensor in known.parameters_by_role().items()}
+    return observe(known.network, params, x=x, engine=known.engine)
+
+
+def _with_runs(role: str, tensor: Tensor, depth: int) -> Tensor:
+    """`[L, …]` or `[E, L, …]` as `[E, L, …]`."""
+    if tensor.dim() >= 1 and tensor.shape[0] == depth:
+        return tensor[None]
+    if tensor.dim() >= 2 and tensor.shape[1] == depth:
+        return tensor
+    raise checks.InputError(
+        f"{role}: expected shape [{depth}, ...] or [runs, {depth}, ...] under depth {depth}, found {tuple(tensor.shape)}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    import math
+
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

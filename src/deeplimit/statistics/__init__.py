@@ -1,0 +1,21 @@
+"""Numbers of a stack of tensors over depth: norms, sums, increments, roughness; with intervals."""
+
+from __future__ import annotations
+
+from deeplimit.statistics.depth import STATISTICS, depth_statistics
+from deeplimit.statistics.intervals import bootstrap
+from deeplimit.statistics.norms import ConvolutionOperator, Frobenius, Norm, Spectral
+from deeplimit.statistics.roughness import hurst, variation_ratio, variogram
+
+__all__ = [
+    "STATISTICS",
+    "ConvolutionOperator",
+    "Frobenius",
+    "Norm",
+    "Spectral",
+    "bootstrap",
+    "depth_statistics",
+    "hurst",
+    "variation_ratio",
+    "variogram",
+]

@@ -1,0 +1,86 @@
+"""The verdict on the function, on networks whose limit is known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from deeplimit.regimes import judge_weights, regime
+from deeplimit.regimes.function import judge_function
+from tests.regimes.families import normal, seen
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "draw"),
+    [
+        ("tied", "neural ODE", "depends on the draw"),
+        ("rough path", "neural ODE", "depends on the draw"),
+        ("mean", "mean ODE", "the same for every draw"),
+        ("linear", "linear ODE", "the same for every draw"),
+        ("diffusion", "SDE", "depends on the draw"),
+        ("identity", "identity", "undecided"),
+        ("exploding", "none", "undecided"),
+    ],
+)
+def test_networks_of_known_limit(name, label, draw):
+    verdict = regime(seen(name)).function
+    assert verdict.label == label
+    assert verdict.draw == draw
+    assert verdict.reason
+
+
+def test_rates_are_those_of_the_theory():
+    slopes = regime(seen("mean")).function.slopes
+    assert slopes["variation"].value == pytest.approx(-1.0, abs=0.05)
+    assert slopes["spread"].value == pytest.approx(-0.5, abs=0.1)
+    law = regime(seen("tied")).function.laws["distance"]
+    assert law.limit == pytest.approx(0.0, abs=1e-3)
+    assert law.low < 1.0 < law.high
+
+
+def test_rough_weights_that_do_not_average_out_are_an_ode_of_the_draw():
+    runs = seen("tied")
+    rough = {"W": judge_weights({L: normal(L, 1, L, 100) for L in (32, 64, 128)}, "W")}
+    assert rough["W"].label == "i.i.d.-like"
+    assert judge_function(runs, rough).label == "ODE of the draw"
+    assert judge_function(runs, {}).label == "undecided"
+
+
+def test_lazy_and_feature_learning():
+    runs = seen("tied", x=None)
+    lazy = {L: dataclasses.replace(r, movement=torch.full((6,), L**-1.0)) for L, r in runs.items()}
+    features = {L: dataclasses.replace(r, movement=0.3 + 0.01 * torch.rand(6)) for L, r in runs.items()}
+    assert judge_function(lazy, {}).learning == "lazy"
+    assert judge_function(features, {}).learning == "features"
+    assert judge_function(runs, {}).learning == "undecided"
+    assert "before training" in judge_function(runs, {}).learning_reason
+
+
+def test_what_is_missing_is_said():
+    runs = seen("tied")
+    three = {L: runs[L] for L in (16, 64, 256)}
+    narrow = {L: runs[L] for L in (16, 32, 64)} | {128: dataclasses.replace(runs[128], passage=None)}
+    assert "4 depths" in judge_function(three, {}).reason
+    assert "has it at 16, 32, 64" in judge_function(narrow, {}).reason
+    single = {L: regime_of_one(r) for L, r in runs.items()}
+    assert judge_function(single, {}).reason.startswith("needs 5 runs")
+
+
+def regime_of_one(runs):
+    assert runs.passage is not None
+    passage = dataclasses.replace(
+        runs.passage,
+        **{name: value[:1] for name, value in vars(runs.passage).items() if value is not None},
+    )
+    return dataclasses.replace(runs, weights={k: w[:1] for k, w in runs.weights.items()}, passage=passage)
+
+
+def test_states_that_overflow_have_no_limit():
+    runs = seen("tied")
+    passage = runs[256].passage
+    assert passage is not None
+    deepest = dataclasses.replace(passage, displacement=torch.full((6,), torch.inf))
+    verdict = judge_function({**runs, 256: dataclasses.replace(runs[256], passage=deepest)}, {})
+    assert (verdict.label, verdict.reason) == ("none", "states overflow")

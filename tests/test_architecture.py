@@ -505,6 +505,7 @@ def test_every_exception_has_a_reason():
         "deeplimit.papers, deeplimit.study, deeplimit.figures, deeplimit.claims",
         "deeplimit.cli, deeplimit.records",
         "deeplimit.bench",
+        "deeplimit.data",
     ],
 )
 def test_importing_is_light(modules):
@@ -513,7 +514,15 @@ def test_importing_is_light(modules):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["list"], ["list", "marion2024", "--claims"], ["bench", "--help"], ["bench", "--list"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["list", "marion2024", "--claims"],
+        ["bench", "--help"],
+        ["bench", "--list"],
+        ["data", "list"],
+    ],
     ids=" ".join,
 )
 def test_listing_is_light(arguments):

@@ -18,9 +18,12 @@ from deeplimit.bench import Case
 from deeplimit.bench.cases import names
 from deeplimit.branches import OneMatrix
 from deeplimit.cli import Bars, Lines
+from deeplimit.data.files import VARIABLE
+from deeplimit.data.sets import SETS
 from deeplimit.papers import PAPERS, Paper
 from deeplimit.study import load_file
 from deeplimit.sweeps import Job, Outcome
+from tests.data.fakes import tiny_mnist
 
 FLOW = Path(__file__).parent / "studies" / "flow.py"
 
@@ -54,10 +57,23 @@ def paper(monkeypatch):
 def test_help_and_version(call):
     status, out, _ = call("--help")
     assert status == 0
-    assert all(name in out for name in ("list", "reproduce", "study", "report", "bench", "engines", "--version"))
+    assert all(
+        name in out for name in ("list", "reproduce", "study", "report", "bench", "engines", "data", "--version")
+    )
     assert call("--version") == (0, f"deeplimit {__version__}\n", "")
-    for command in ("list", "reproduce", "study", "report", "bench", "engines"):
-        assert call(command, "--help")[0] == 0
+    for command in (
+        "list",
+        "reproduce",
+        "study",
+        "report",
+        "bench",
+        "engines",
+        "data",
+        "data list",
+        "data fetch",
+        "data check",
+    ):
+        assert call(*command.split(), "--help")[0] == 0
 
 
 def test_help_takes_less_than_half_a_second():
@@ -221,6 +237,9 @@ def test_a_killed_worker_is_said_in_words_and_the_next_command_goes_on(call, tmp
         (["lst"], "Did you mean 'list'"),
         (["bench", "--only", "depht"], "only: expected one of depth"),
         (["bench", "--contestants", "jacks"], "contestants: expected one of .*jax"),
+        (["data", "fetch", "mnits"], "data set: expected one of .*mnist.*; found 'mnits'"),
+        (["data", "check", "cifar"], "data set: expected one of cifar-10; found 'cifar'"),
+        (["data", "fetch"], "Missing argument 'NAME'"),
         (["bench", "--threads", "0"], "threads: expected an integer of at least 1"),
     ],
 )
@@ -298,7 +317,80 @@ def test_the_engines_are_listed_with_what_runs_a_branch_and_why(call, monkeypatc
     assert "in use" not in out
 
 
-@pytest.mark.parametrize("command", ["engines", "bench", "reproduce"])
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """MNIST of a few images as the only data set, in a data directory, whose path is the result."""
+    known = tiny_mnist(tmp_path / "data")
+    for name in list(SETS):
+        monkeypatch.delitem(SETS, name)
+    monkeypatch.setitem(SETS, "mnist", known)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
+    return tmp_path / "data"
+
+
+def test_data_sets_are_listed_with_what_is_there(call, tiny):
+    status, out, err = call("data", "list", "--data-dir", tiny)
+    assert (status, err) == (0, "")
+    assert f"4 of 4 files in {tiny / 'mnist'}" in out
+    assert "missing" not in out
+    (tiny / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    assert "3 of 4 files" in call("data", "list", "--data-dir", tiny)[1]
+    assert "missing: t10k-labels-idx1-ubyte" in call("data", "list", "--data-dir", tiny)[1]
+    assert "0 of 4 files" in call("data", "list")[1]
+    (row,) = json.loads(call("data", "list", "--data-dir", tiny, "--json")[1])
+    assert (row["name"], len(row["there"]), row["missing"]) == ("mnist", 3, ["t10k-labels-idx1-ubyte"])
+
+
+def test_data_sets_are_checked(call, tiny):
+    status, out, err = call("data", "check", "--data-dir", tiny)
+    assert (status, out.count(": right\n"), err) == (0, 4, "")
+    (tiny / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"other")
+    status, out, _ = call("data", "check", "mnist", "--data-dir", tiny)
+    assert (status, out.count(": right\n")) == (2, 3)
+    assert "mnist/t10k-labels-idx1-ubyte: " in out
+    assert "expected 11 bytes, found 5" in out
+    status, out, _ = call("data", "check", "--json")
+    assert status == 2
+    assert all(row["problem"].startswith("missing in ") for row in json.loads(out))
+
+
+def test_what_is_there_is_not_fetched_again(call, tiny):
+    status, out, err = call("data", "fetch", "all", "--data-dir", tiny)
+    assert (status, out, err) == (0, f"mnist: complete in {tiny / 'mnist'}\n", "")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_computations_get_the_data_directory(tmp_path, workers):
+    path = wrong_study(
+        tmp_path, 'RuntimeError("asked to fail")', f"RuntimeError(__import__('os').environ[{VARIABLE!r}])"
+    )
+    path.write_text(path.read_text().replace("fail: bool = False", "fail: bool = True"))
+    words = ("study", str(path), "--seeds", "0", "--out", str(tmp_path / "out"), "--workers", workers)
+    command = [sys.executable, "-m", "deeplimit", *words, "--data-dir", "data"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, VARIABLE: "before"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count(f"failed: RuntimeError: {tmp_path / 'data'}") == 3
+    assert "before\n" not in done.stderr
+
+
+def test_reproducing_takes_a_data_directory_and_leaves_it_without(call, paper, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "before")
+    assert call("reproduce", "flow", "--dry-run")[0] == 0
+    assert os.environ[VARIABLE] == "before"
+    assert call("reproduce", "flow", "--dry-run", "--data-dir", tmp_path)[0] == 0
+    assert os.environ[VARIABLE] == str(tmp_path)
+
+
+def test_the_data_directory_is_no_part_of_a_run(call, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "before")
+    words = ("study", FLOW, "--seeds", 0, "--out", tmp_path / "out", "--data-dir")
+    assert "3 computed, 0 complete before" in call(*words, tmp_path / "a")[1]
+    assert "0 computed, 3 complete before" in call(*words, tmp_path / "b")[1]
+
+
+@pytest.mark.parametrize("command", ["engines", "bench", "reproduce", "data"])
 def test_the_help_of_a_command_needs_no_pytorch(command):
     assert f"deeplimit {command}" in printed_without_pytorch(command, "--help")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from deeplimit.bench import Sheet
     from deeplimit.claims import Claim
+    from deeplimit.data.files import FileStatus, SetStatus
     from deeplimit.engines.listing import Listing
     from deeplimit.study import Conclusion, Execution, Request, Subject
     from deeplimit.sweeps import Expectation, Job, Outcome
@@ -38,6 +39,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data = typer.Typer(help="List, download and verify the image data sets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data, name="data")
 
 Only = Annotated[list[str] | None, typer.Option("--only", help="A study, figure or claim; may be given several times.")]
 More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")]
@@ -52,6 +55,9 @@ Seeds = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option(help="Processes; as many as the processors here have threads for, unless given.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Data directory; what DEEPLIMIT_DATA says, or a cache of yours, unless given.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and compute nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON; progress goes to stderr.")]
@@ -131,14 +137,17 @@ def reproduce(
     threads: Threads = 1,
     seeds: Seeds = None,
     workers: Workers = None,
+    data_dir: DataDir = None,
     dry_run: DryRun = False,
     json: AsJson = False,
     strict: Strict = False,
 ) -> None:
     """Compute a paper's figures and claims and report."""
+    from deeplimit.data.files import use_directory
     from deeplimit.papers import PAPERS, load
     from deeplimit.study import Execution, Request
 
+    use_directory(data_dir)
     execution = Execution(engine, device, threads, _workers(workers, threads, device))
     look = Look(dry_run, json, strict)
     worst = 0
@@ -166,13 +175,16 @@ def study(
     threads: Threads = 1,
     seeds: Seeds = None,
     workers: Workers = None,
+    data_dir: DataDir = None,
     dry_run: DryRun = False,
     json: AsJson = False,
     strict: Strict = False,
 ) -> None:
     """Run the studies of a file of your own and report."""
+    from deeplimit.data.files import use_directory
     from deeplimit.study import Execution, Request, load_file
 
+    use_directory(data_dir)
     execution = Execution(engine, device, threads, _workers(workers, threads, device))
     home = str(file.resolve().parent)
     request = Request("file", str(file), tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype, folder=home)
@@ -254,6 +266,64 @@ def engines(*, json: Annotated[bool, typer.Option("--json", help="Print everythi
         return
     for table in _engine_tables(found):
         _print_table(table, Look())
+
+
+@data.command("list")
+def data_list(
+    *,
+    data_dir: DataDir = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """List the data sets, and which of their files are there."""
+    from deeplimit.data import files
+    from deeplimit.data.sets import SETS
+
+    found = [files.status(known, files.data_directory(data_dir)) for known in SETS.values()]
+    if json:
+        _print_as_json(found)
+        return
+    for row in found:
+        there = f"{len(row.there)} of {len(row.there) + len(row.missing)} files in {row.folder}"
+        _say(f"{row.name}  {row.title}\n    {there}\n    {row.home}; {row.terms}")
+        if row.there and row.missing:
+            _say(f"    missing: {', '.join(row.missing)}")
+
+
+@data.command("fetch")
+def data_fetch(
+    *,
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of data sets, or all.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download what is missing of data sets, verified."""
+    from deeplimit.data.fetching import fetch
+    from deeplimit.data.files import data_directory
+    from deeplimit.data.sets import chosen
+
+    directory = data_directory(data_dir)
+    for known in chosen(names):
+        fetch(known, directory, say=lambda text: _say(text, sys.stderr))
+        _say(f"{known.name}: complete in {directory / known.folder}")
+
+
+@data.command("check")
+def data_check(
+    *,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Names; all unless given.")] = None,
+    data_dir: DataDir = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Compare every file with its checksum; exit 2 where one is missing or is not the original."""
+    from deeplimit.data import files
+    from deeplimit.data.sets import chosen
+
+    directory = files.data_directory(data_dir)
+    found = [row for known in chosen(names or ()) for row in files.check(known, directory)]
+    if json:
+        _print_as_json(found)
+    for row in found if not json else ():
+        _say(f"{row.set}/{row.file}: {row.problem or 'right'}")
+    raise typer.Exit(2 if any(row.problem for row in found) else 0)
 
 
 def _processors() -> int:
@@ -343,6 +413,14 @@ def _print_json(done: Conclusion) -> None:
     from deeplimit.report import verdict_json
 
     _say(dumps(verdict_json(done.verdicts), indent=1, ensure_ascii=False))
+
+
+def _print_as_json(rows: Sequence[SetStatus | FileStatus]) -> None:
+    """Print rows as JSON."""
+    from dataclasses import asdict
+    from json import dumps
+
+    _say(dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
 
 
 def _print_sheet(sheet: Sheet) -> None:

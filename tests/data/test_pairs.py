@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from deeplimit.checks import InputError
-from deeplimit.data import GaussianPairs, SpherePairs
+from deeplimit.data import GaussianPairs, OscillatingFlow, SpherePairs
 from deeplimit.draws import NamedDraw, SequentialDraw
 
 
@@ -55,7 +56,35 @@ def test_another_seed_is_other_data():
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("pairs", [GaussianPairs(4, 2, 3, skip=(2,)), SpherePairs(4, 2, 3, 1.0)])
+def followed(z, steps):
+    """The flow of one sample, coordinate by coordinate in float64."""
+    for t in range(steps):
+        sin, cos = np.sin(5 * np.pi * t / steps), np.cos(5 * np.pi * t / steps)
+        z = [c + np.tanh(sin * c + cos) / np.sqrt(steps) for c in z]
+    return np.array(z)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100])
+def test_the_oscillating_flow_is_followed_from_the_cube(steps):
+    x, y = OscillatingFlow(5, state=3, steps=steps).sample(NamedDraw().stream(2))
+    starts = 2 * torch.rand(5, 3, generator=NamedDraw().stream(2).generator("x")).double().numpy() - 1
+    ends = np.array([followed(start, steps) for start in starts])
+    np.testing.assert_allclose(x, starts / np.linalg.norm(starts, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(y, ends / np.linalg.norm(ends, axis=1, keepdims=True), rtol=1e-4)
+    assert x.dtype == y.dtype == torch.float32
+
+
+def test_the_oscillating_flow_has_the_sizes_of_the_paper_and_fills_the_sphere():
+    x, y = OscillatingFlow(20_000).sample(NamedDraw().stream(0))
+    assert x.shape == y.shape == (20_000, 10)
+    torch.testing.assert_close(torch.cov(x.T), torch.eye(10) / 10, rtol=0, atol=0.005)
+    torch.testing.assert_close(y.norm(dim=1), torch.ones(20_000))
+    assert OscillatingFlow(4).facts(NamedDraw().stream(0)) == {}
+
+
+@pytest.mark.parametrize(
+    "pairs", [GaussianPairs(4, 2, 3, skip=(2,)), SpherePairs(4, 2, 3, 1.0), OscillatingFlow(4, steps=2)]
+)
 @pytest.mark.parametrize("draw", [NamedDraw(), SequentialDraw()], ids=["named", "sequential"])
 def test_the_global_generator_is_never_touched(pairs, draw):
     before = torch.get_rng_state()
@@ -72,6 +101,7 @@ def test_the_global_generator_is_never_touched(pairs, draw):
             r"target_scale: expected a finite number above 0, found 0\.0",
         ),
         (lambda: SpherePairs(-1, 2, 2, 1.0), "samples: expected an integer of at least 1, found -1"),
+        (lambda: OscillatingFlow(4, state=0), "state: expected an integer of at least 1, found 0"),
         (lambda: SpherePairs(4, 2, 2, -1.0), r"radius: expected a finite number above 0, found -1\.0"),
         (lambda: SpherePairs(4, 2, 2, 1.0, -2.0), r"target_scale: expected a finite number above 0, found -2\.0"),
     ],

@@ -1,7 +1,20 @@
-"""The papers' synthetic tasks."""
+"""The papers' tasks: drawn ones, and images from the original files."""
 
 from __future__ import annotations
 
-from deeplimit.data.pairs import GaussianPairs, Pairs, SpherePairs
+from deeplimit.data.embedding import EmbeddedMnist
+from deeplimit.data.images import Images, Standard
+from deeplimit.data.pairs import GaussianPairs, OscillatingFlow, Pairs, SpherePairs
+from deeplimit.data.splits import Split, checksum_of_indices
 
-__all__ = ["GaussianPairs", "Pairs", "SpherePairs"]
+__all__ = [
+    "EmbeddedMnist",
+    "GaussianPairs",
+    "Images",
+    "OscillatingFlow",
+    "Pairs",
+    "SpherePairs",
+    "Split",
+    "Standard",
+    "checksum_of_indices",
+]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
 
@@ -20,6 +21,14 @@ class Pairs(ABC):
     @abstractmethod
     def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
         """Draw the pairs: x `[n, …]`, y `[n, …]`."""
+
+    def facts(self, stream: Stream) -> dict[str, Any]:
+        """What a record keeps of where the pairs come from; nothing where all of it is drawn.
+
+        Args:
+            stream: as `sample` gets it. One with a single generator for everything (`SequentialDraw`) is moved on by what is drawn.
+        """
+        return {}
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,42 @@ class SpherePairs(Pairs):
         gaussian = GaussianPairs(self.samples, self.inputs, self.outputs, target_scale=self.target_scale)
         x, y = gaussian.sample(stream)
         return self.radius * x / x.norm(dim=1, keepdim=True), y
+
+
+@dataclass(frozen=True)
+class OscillatingFlow(Pairs):
+    """The end of a discretised oscillating flow as a function of its start, both on the unit sphere.
+
+    z_0 uniform on [−1, 1]^d;  z_{t+1} = z_t + K^{−1/2} tanh(sin(5πt/K) z_t + cos(5πt/K)),  t = 0 … K − 1;
+    x = z_0 / ‖z_0‖,  y = z_K / ‖z_K‖.  y depends on ‖z_0‖ too, which x does not tell: it is no function of x.
+
+    Reference: Cohen et al. 2021, the synthetic task, as in the released code (a step of K^{−1/2}, not of 1/K).
+
+    Args:
+        samples: n.
+        state: d.
+        steps: K.
+    """
+
+    samples: int
+    state: int = 10
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are not positive."""
+        for name in ("samples", "state", "steps"):
+            checks.positive_int(name, getattr(self, name))
+
+    def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Draw x `[n, d]` and follow it to y `[n, d]`."""
+        import torch
+
+        start = 2 * torch.rand(self.samples, self.state, generator=stream.generator("x")) - 1
+        z = start
+        for t in range(self.steps):
+            angle = 5 * math.pi * t / self.steps
+            z = z + self.steps**-0.5 * torch.tanh(math.sin(angle) * z + math.cos(angle))
+        return start / start.norm(dim=1, keepdim=True), z / z.norm(dim=1, keepdim=True)
 
 
 def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -425,3 +425,30 @@ def test_bars_move_with_the_work(capsys):
     bars.finish(JOBS[1], Outcome("b", error="[no]"))
     bars.end()
     assert "failed: long: [no]" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------- regime
+
+
+def test_regime_prints_both_verdicts(call, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    files = []
+    for depth in (32, 64, 128):
+        files.append(tmp_path / f"{depth}.safetensors")
+        save_file({"A": torch.randn(depth, 10, 10, generator=torch.Generator().manual_seed(depth))}, files[-1])
+    status, out, _ = call("regime", *files)
+    assert status == 0
+    assert "weights A: i.i.d.-like: " in out
+    assert "function: undecided: needs the function at 4 depths" in out
+    content = json.loads(call("regime", *files, "--json")[1])
+    assert content["weights"]["A"]["label"] == "i.i.d.-like"
+    assert content["function"]["label"] == "undecided"
+
+
+def test_regime_refuses_what_it_cannot_read(call, tmp_path):
+    (tmp_path / "a.pt").write_text("no tensors")
+    status, _, err = call("regime", tmp_path / "a.pt")
+    assert status == 2
+    assert "expected a safetensors file" in err

@@ -326,6 +326,26 @@ def data_check(
     raise typer.Exit(2 if any(row.problem for row in found) else 0)
 
 
+@app.command("regime")
+def regime_(
+    *,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="safetensors files, one a run.")],
+    json: Annotated[bool, typer.Option("--json", help="Print both verdicts with their numbers as JSON.")] = False,
+) -> None:
+    """Say what the weights and the function of networks of growing depth become.
+
+    A file holds the weights of one run: for each role a tensor whose first axis is the depth. Hidden states on inputs that all files
+    share, as the tensor states, give the verdict on the function; initial.ROLE, that on learning.
+    """
+    from json import dumps
+
+    from deeplimit.regimes import regime
+    from deeplimit.regimes.files import read_runs
+
+    found = regime(read_runs(files))
+    _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
+
+
 def _processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

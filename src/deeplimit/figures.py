@@ -59,6 +59,25 @@ class HeatMap:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """A table of shares in [0, 1] with the numbers in its cells: `values[i][j]` in row i, column j. NaN is an empty cell.
+
+    Args:
+        values: the shares.
+        columns, rows: names of columns and rows.
+        texts: what stands in the cells in place of the shares in per cent.
+    """
+
+    values: Sequence[Sequence[float]]
+    columns: Sequence[str]
+    rows: Sequence[str]
+    xlabel: str
+    ylabel: str
+    title: str = ""
+    texts: Sequence[Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
 class Figure:
     """A figure of the report.
 
@@ -72,5 +91,5 @@ class Figure:
     id: str
     title: str
     caption: str
-    panels: Callable[[pl.DataFrame], Sequence[Panel | HeatMap]] = field(repr=False)
+    panels: Callable[[pl.DataFrame], Sequence[Panel | HeatMap | Matrix]] = field(repr=False)
     where: str = ""

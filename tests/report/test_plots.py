@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deeplimit.checks import InputError
-from deeplimit.figures import Curve, HeatMap, Panel, Scale
+from deeplimit.figures import Curve, HeatMap, Matrix, Panel, Scale
 from deeplimit.report import plots
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def heat(values: Sequence[Sequence[float]], x: Sequence[float] = (1, 2), y: Sequ
     return HeatMap(values, x, y, "iteration", "depth", "distance")
 
 
-STRANGE: dict[str, Panel | HeatMap] = {
+STRANGE: dict[str, Panel | HeatMap | Matrix] = {
     "none": Panel([], "x", "y"),
     "empty": panel(Curve([], [])),
     "nan": panel(Curve([1, 2], [NAN, NAN])),
@@ -50,9 +50,12 @@ STRANGE: dict[str, Panel | HeatMap] = {
     "heat-one": heat([[1.0]], x=(3,), y=("2",)),
     "heat-constant": heat([[1.0, 1.0], [1.0, 1.0]]),
     "heat-holes": heat([[1.0, NAN], [INF, 1e-3]]),
+    "matrix": Matrix([[1.0, 0.001], [0.0, NAN]], ["a", "$b"], ["c", "d"], "verdict", "truth"),
+    "matrix-texts": Matrix([[1.0], [0.2]], ["a"], ["c", "d"], "", "", texts=[["yes"], ["$no"]]),
+    "matrix-empty": Matrix([], [], [], "verdict", "truth"),
     "heat-unordered": heat([[1.0, 2.0], [3.0, 4.0]], x=(2, 1)),
 }
-WITHOUT_DATA = {"none", "empty", "nan", "huge", "negative-on-log", "heat-empty", "heat-nan"}
+WITHOUT_DATA = {"none", "empty", "nan", "huge", "negative-on-log", "heat-empty", "heat-nan", "matrix-empty"}
 
 
 @pytest.mark.parametrize("name", STRANGE)
@@ -112,6 +115,12 @@ def test_a_crowd_of_curves_becomes_pixels_but_a_few_do_not() -> None:
     few = panel(*(Curve(range(300), [float(i)] * 300, shade=i / 8) for i in range(8)))
     assert "data:image/png" in plots.draw("a", [many])[1]
     assert "data:image" not in plots.draw("a", [few])[1]
+
+
+def test_cells_of_a_table_of_shares_say_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [plots._percent(x) for x in (0.0, NAN, 1.0, 0.5, 0.001, 0.999)] == ["", "", "100", "50", "0.1", "99.9"]
+    with pytest.raises(InputError, match="expected x, y and band of one length"):
+        plots.draw("a", [Matrix([[1.0, 0.0]], ["a"], ["b"], "", "", title="t")])
 
 
 def test_columns_of_different_lengths_are_refused() -> None:

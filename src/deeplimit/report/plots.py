@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure as Canvas
 from matplotlib.mathtext import MathTextParser
 
-from deeplimit.figures import HeatMap, Panel
+from deeplimit.figures import HeatMap, Matrix, Panel
 from deeplimit.report import svg
 from deeplimit.report.axes import dress_linear, dress_log
 from deeplimit.report.looks import GUIDE, INK, MISSING, Look, heat, looks, shades
@@ -82,7 +82,7 @@ class NoData:
     reason: str = ""
 
 
-AnyPanel = Panel | HeatMap | NoData
+AnyPanel = Panel | HeatMap | Matrix | NoData
 
 
 def draw(name: str, panels: Sequence[AnyPanel]) -> tuple[list[str], str, bytes]:
@@ -148,6 +148,8 @@ def _panel(host: Host, panel: AnyPanel) -> None:
     ax.set_ylabel(_text(panel.ylabel))
     if isinstance(panel, HeatMap):
         _heat_map(host, ax, panel=panel)
+    elif isinstance(panel, Matrix):
+        _matrix(ax, panel)
     else:
         _curves(host, ax, panel=panel)
 
@@ -408,3 +410,33 @@ def _dress_table(ax: Axes, panel: HeatMap, *, x: Array) -> None:
     for spine in ax.spines.values():
         spine.set_visible(False)
     dress_linear(ax.xaxis, (float(x[0]), float(x[-1])))
+
+
+# --- tables of shares ------------------------------------------------------------------------------------------------
+
+
+def _matrix(ax: Axes, panel: Matrix) -> None:
+    """A table of shares with the numbers in its cells; empty cells grey."""
+    rows = [drawable(row, log=False) for row in panel.values]
+    paired([np.empty(len(panel.columns)), *rows], panel.title)
+    paired([np.empty(len(rows)), np.empty(len(panel.rows))], panel.ylabel)
+    if not rows:
+        _no_data(ax)
+        return
+    table = np.array(rows)
+    ax.imshow(np.ma.masked_invalid(table), cmap=heat(), vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+    for (i, j), value in np.ndenumerate(table):
+        text = panel.texts[i][j] if panel.texts is not None else _percent(value)
+        ax.text(j, i, _text(text), ha="center", va="center", fontsize=7, color="white" if value > 0.5 else INK)
+    ax.set_xticks(range(len(panel.columns)), [_text(name) for name in panel.columns], rotation=35, ha="right")
+    ax.set_yticks(range(len(panel.rows)), [_text(name) for name in panel.rows])
+    ax.tick_params(length=0, labelsize=7)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _percent(value: float) -> str:
+    """A share in per cent; nothing for 0 and for an empty cell."""
+    if not np.isfinite(value) or value == 0:
+        return ""
+    return f"{100 * value:.0f}" if 0.01 <= value <= 0.995 or value == 1 else f"{100 * value:.1f}"

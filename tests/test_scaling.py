@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deeplimit.checks import InputError
-from deeplimit.scaling import DepthScaling
+from deeplimit.scaling import DepthScaling, MeanFieldScaling
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.75, 1.0, 2.0, -1.0])
@@ -50,3 +50,12 @@ def test_exponents_that_are_no_finite_number_are_refused(beta: object) -> None:
 def test_depths_that_are_no_positive_integer_are_refused(depth: object) -> None:
     with pytest.raises(InputError, match="depth: expected an integer of at least 1, found"):
         DepthScaling()(depth)  # type: ignore[arg-type]
+
+
+def test_the_mean_field_divides_by_depth_and_width() -> None:
+    assert MeanFieldScaling(width=32)(64) == 1 / 2048
+    assert MeanFieldScaling(0.5, width=4)(16) == 1 / 16
+    assert MeanFieldScaling()(8) == DepthScaling()(8)
+    assert MeanFieldScaling() != DepthScaling()
+    with pytest.raises(InputError, match="width"):
+        MeanFieldScaling(width=0)

@@ -47,3 +47,29 @@ class DepthScaling:
     def __call__(self, depth: int) -> float:
         """The factor L^(−β) at depth L."""
         return math.pow(checks.positive_int("depth", depth), -self.beta)
+
+
+@dataclass(frozen=True)
+class MeanFieldScaling(DepthScaling):
+    """Multiply every residual branch by L^(−β) / M, with M the inner width: layers and neurons average.
+
+    Reference: Chizat 2025 (arXiv 2509.10167): the factor 1/(L M), with a learning rate that grows as L M. With V = 0 and independent W at
+    the start the trained network tends to the ODE of the mean as L M grows, although its weights stay rough.
+
+    Args:
+        beta: β.
+        width: M.
+
+    >>> MeanFieldScaling(width=10)(8)
+    0.0125
+    """
+
+    width: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive_int("width", self.width)
+
+    def __call__(self, depth: int) -> float:
+        """The factor L^(−β) / M at depth L."""
+        return super().__call__(depth) / self.width

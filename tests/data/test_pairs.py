@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
-from deeplimit.data import GaussianPairs, OscillatingFlow, SpherePairs
+from deeplimit.data import EmbeddedMnist, FixedPairs, GaussianPairs, OscillatingFlow, SpherePairs
 from deeplimit.draws import NamedDraw, SequentialDraw
 
 
@@ -109,3 +109,14 @@ def test_the_global_generator_is_never_touched(pairs, draw):
 def test_sizes_and_scales_that_are_not_positive_are_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_fixed_pairs_do_not_depend_on_the_stream():
+    fixed, other = FixedPairs(GaussianPairs(4, 2, 3), seed=5), FixedPairs(GaussianPairs(4, 2, 3), seed=6)
+    first, second = (fixed.sample(NamedDraw().stream(seed)) for seed in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert torch.equal(first[0], GaussianPairs(4, 2, 3).sample(NamedDraw().stream(5))[0])
+    assert not torch.equal(first[0], other.sample(NamedDraw().stream(0))[0])
+    assert fixed.samples == 4
+    assert FixedPairs(EmbeddedMnist()).samples == 60000
+    assert fixed.facts(NamedDraw().stream(0)) == {}

@@ -9,7 +9,7 @@ from deeplimit.checks import InputError
 from deeplimit.draws import NamedDraw, SequentialDraw
 from deeplimit.networks import ByRole, OwnInitialisation, ResidualStack
 from deeplimit.networks.initialisation import coerce, standard
-from deeplimit.processes import IID, Constant, GaussianProcess, Normal, Tied, Zero
+from deeplimit.processes import IID, Constant, DepthScaled, GaussianProcess, Normal, Tied, Zero
 from tests.cases import CASES
 
 
@@ -153,3 +153,13 @@ def test_a_start_that_is_no_process_has_no_paths():
 def test_constants_fill_every_layer():
     params = ByRole({"A": Constant(2.0)}).stacked(OneMatrix(2, bias=False), 3, stream())
     assert params["A"].unique().tolist() == [2.0]
+
+
+def test_a_shared_role_takes_the_process_that_is_named_for_it():
+    branch = OneMatrix(3, delta="shared")
+    init = {"delta": DepthScaled(Constant(1.0)), "A": IID()}
+    params = ResidualStack(branch, 8, init=init).initialise()
+    assert params["delta"].item() == 1 / 8
+    assert torch.equal(params["A"], ResidualStack(branch, 8, init={"A": IID()}).initialise()["A"])
+    with pytest.raises(InputError, match="role"):
+        ResidualStack(OneMatrix(3), 8, init={"delta": Constant(1.0)}).initialise()

@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
-from deeplimit.processes import IID, Constant, ContinuousPath, Function, GaussianProcess, Normal, Process, Tied, Uniform
+from deeplimit.processes import (
+    IID,
+    Constant,
+    ContinuousPath,
+    DepthScaled,
+    Function,
+    GaussianProcess,
+    Normal,
+    Process,
+    Tied,
+    Uniform,
+)
 
 
 def wave(s: torch.Tensor) -> torch.Tensor:
@@ -19,6 +30,7 @@ ALL: dict[str, Process] = {
     "gaussian process": GaussianProcess(0.4),
     "rough gaussian process": GaussianProcess(0.01, std=2.0),
     "function": Function(wave),
+    "iid scaled with depth": DepthScaled(IID()),
 }
 CONTINUOUS = [name for name in ALL if not name.startswith("iid")]
 RANDOM = [name for name in ALL if name not in ("constant", "function")]

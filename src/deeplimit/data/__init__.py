@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from deeplimit.data.embedding import EmbeddedMnist
 from deeplimit.data.images import Images, Standard
-from deeplimit.data.pairs import GaussianPairs, OscillatingFlow, Pairs, SpherePairs
+from deeplimit.data.pairs import FixedPairs, GaussianPairs, OscillatingFlow, Pairs, SpherePairs
 from deeplimit.data.splits import Split, checksum_of_indices
 
 __all__ = [
     "EmbeddedMnist",
+    "FixedPairs",
     "GaussianPairs",
     "Images",
     "OscillatingFlow",

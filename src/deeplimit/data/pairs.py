@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
+from deeplimit.draws import NamedDraw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,6 +135,32 @@ class OscillatingFlow(Pairs):
             angle = 5 * math.pi * t / self.steps
             z = z + self.steps**-0.5 * torch.tanh(math.sin(angle) * z + math.cos(angle))
         return start / start.norm(dim=1, keepdim=True), z / z.norm(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class FixedPairs(Pairs):
+    """The same pairs for every seed, so that runs differ in their weights alone.
+
+    Args:
+        pairs: where they come from.
+        seed: of their draw.
+    """
+
+    pairs: Pairs
+    seed: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Number of pairs."""
+        return int(getattr(self.pairs, "samples", 1))
+
+    def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Draw with the own seed; the stream is left alone."""
+        return self.pairs.sample(NamedDraw().stream(self.seed))
+
+    def facts(self, stream: Stream) -> dict[str, Any]:
+        """Those of the pairs."""
+        return self.pairs.facts(NamedDraw().stream(self.seed))
 
 
 def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:

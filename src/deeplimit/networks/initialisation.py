@@ -24,14 +24,21 @@ class Initialisation(ABC):
     def stacked(self, branch: Branch, depth: int, stream: Stream) -> dict[str, Tensor]:
         """The parameters `[depth, *shape]` by role."""
 
+    def shared(self, branch: Branch, depth: int, stream: Stream) -> dict[str, Tensor]:
+        """The parameters that all layers share, by role: 1 unless an initialisation says otherwise."""
+        import torch
+
+        return {role: torch.ones(shape) for role, shape in branch.shared_shapes.items()}
+
 
 @dataclass(frozen=True)
 class ByRole(Initialisation):
     """One process per role.
 
     Args:
-        processes: process by role; `other` serves the roles that it does not name.
-        other: None where every role must be named.
+        processes: process by role; `other` serves the layered roles that it does not name. A role that all layers share takes the first
+            layer of its path, and is 1 where it is not named.
+        other: None where every layered role must be named.
     """
 
     processes: Mapping[str, Process]
@@ -44,7 +51,7 @@ class ByRole(Initialisation):
             InputError: a role is named that the branch does not have, or one it has is not named.
         """
         for role in self.processes:
-            checks.one_of("role", role, branch.shapes)
+            checks.one_of("role", role, [*branch.shapes, *branch.shared_shapes])
         if self.other is None:
             for role in branch.shapes:
                 checks.one_of("role without a process", role, self.processes)
@@ -56,6 +63,14 @@ class ByRole(Initialisation):
     def stacked(self, branch: Branch, depth: int, stream: Stream) -> dict[str, Tensor]:
         """The paths at `depth`."""
         return {role: path(depth) for role, path in self.paths(branch, stream).items()}
+
+    def shared(self, branch: Branch, depth: int, stream: Stream) -> dict[str, Tensor]:
+        """1, or the first layer of the path at `depth`."""
+        named = {role: shape for role, shape in branch.shared_shapes.items() if role in self.processes}
+        drawn = {
+            role: self.processes[role].sample(shape, stream.generator(role))(depth)[0] for role, shape in named.items()
+        }
+        return super().shared(branch, depth, stream) | drawn
 
 
 @dataclass(frozen=True)

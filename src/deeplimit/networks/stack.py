@@ -102,8 +102,7 @@ class ResidualStack:
 
         stream = seed if isinstance(seed, Stream) else (draw or NamedDraw()).stream(seed)
         params = self.initialisation.stacked(self.branch, self.depth, stream)
-        # A shared δ starts at 1: the factor of the scaling stands in front of it.
-        params |= {role: torch.ones(shape) for role, shape in self.branch.shared_shapes.items()}
+        params |= self.initialisation.shared(self.branch, self.depth, stream)
         params |= {name: m.matrix(stream.generator(name)) for name, m in self._ends()}
         return {role: tensor.to(dtype or torch.float32) for role, tensor in params.items()}
 

@@ -10,11 +10,13 @@ from deeplimit.processes.fractional import FractionalBrownianMotion, FractionalN
 from deeplimit.processes.functions import Function, GaussianProcess
 from deeplimit.processes.layers import IID, Constant, Tied, Zero
 from deeplimit.processes.process import ContinuousPath, Path, Process
+from deeplimit.processes.scaled import DepthScaled
 
 __all__ = [
     "IID",
     "Constant",
     "ContinuousPath",
+    "DepthScaled",
     "Distribution",
     "FractionalBrownianMotion",
     "FractionalNoise",

@@ -5,7 +5,7 @@ import torch
 
 from deeplimit.branches import Convolution, OneMatrix, Perceptron
 from deeplimit.checks import InputError
-from deeplimit.measures import At, Comparison, Every, Loss, View
+from deeplimit.measures import At, Comparison, Every, Last, Loss, View
 from deeplimit.measures.measure import per_layer_norm
 from deeplimit.networks import Dense, ResidualStack
 from deeplimit.processes import IID
@@ -22,6 +22,16 @@ def test_every_takes_the_multiples_and_zero():
 def test_at_takes_what_is_listed():
     assert [t for t in range(10) if t in At((7, 2))] == [2, 7]
     assert 0 not in At(())
+
+
+@pytest.mark.parametrize("schedule", [Every(3), At((3, 4))])
+def test_a_schedule_is_due_at_its_iterations_and_at_no_other_end(schedule):
+    assert all(schedule.due(t, final=final) is (t in schedule) for t in range(7) for final in (False, True))
+
+
+def test_last_is_due_at_the_end_alone():
+    assert [Last().due(t, final=t == 4) for t in range(5)] == [False] * 4 + [True]
+    assert 4 not in Last()
 
 
 @pytest.mark.parametrize("interval", [0, -1, 1.5])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deeplimit.measures import Measure, Memory, Observation, View
 from deeplimit.networks import ResidualStack, ensemble
-from deeplimit.training import GradientFlow, Step
+from deeplimit.training import GradientFlow, SquaredError, Step
 from tests.cases import normal
 
 
@@ -29,7 +29,8 @@ def look(
     params = dict(params)
     x, y = pairs or data(network, params)
     info = Step(network, GradientFlow(1.0)).evaluate(params, (x, y))
-    return View(network, params, info.grads, info.loss, iteration, x, y, dict(initial or params), "auto")
+    about = {"data": (x, y), "criterion": SquaredError(), "seeds": tuple(range(len(info.loss)))}
+    return View(network, params, info.grads, info.loss, iteration, x, y, dict(initial or params), "auto", **about)  # type: ignore[arg-type]
 
 
 def data(network: ResidualStack, params: Mapping[str, Tensor], samples: int = 4) -> tuple[Tensor, Tensor]:

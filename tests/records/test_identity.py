@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from deeplimit.checks import InputError
 from deeplimit.records import canonical, run_id
+from deeplimit.records.identity import LATER
 from deeplimit.scaling import DepthScaling
 
 
@@ -109,6 +110,17 @@ def test_a_cycle_is_refused():
     loop.append(loop)
     with pytest.raises(InputError, match="without cycles"):
         canonical(loop)
+
+
+@dataclass(frozen=True)
+class Later(Spec):
+    more: int | None = field(default=None, metadata=LATER)
+
+
+def test_a_later_field_is_part_of_the_id_only_where_it_is_set():
+    described = [json.loads(canonical(spec))["fields"] for spec in (Spec(3), Later(3), Later(3, more=0))]
+    assert described[0] == described[1]
+    assert described[2] == {**described[0], "more": 0}
 
 
 def test_the_id_holds_everything_but_the_labels():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeplimit.training import SquaredError
+from deeplimit.training import CrossEntropy, SquaredError
 
 OUTPUT = torch.tensor([[[1.0, 2.0], [3.0, 5.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0], [3.0, 0.0]]])
 TARGET = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
@@ -27,3 +27,27 @@ def test_members_have_losses_of_their_own():
     assert output.grad is not None
     torch.testing.assert_close(output.grad[0], 2 / 3 * (OUTPUT - TARGET)[0])
     assert not output.grad[1].any()
+
+
+# --- classes ---
+
+CLASSES = torch.tensor([[1, 0, 1], [0, 0, 1]])
+
+
+def test_cross_entropy_is_pytorchs_for_each_member():
+    known = [float(torch.nn.functional.cross_entropy(OUTPUT[e], CLASSES[e])) for e in (0, 1)]
+    onehot = torch.nn.functional.one_hot(CLASSES, 2)
+    for y in (CLASSES, CLASSES.float(), onehot, onehot.float()):
+        assert CrossEntropy()(OUTPUT, y).tolist() == pytest.approx(known, rel=1e-6)
+    assert known[0] != pytest.approx(known[1], rel=0.01)
+
+
+def test_the_gradient_of_cross_entropy_is_the_softmax_less_the_class():
+    output = OUTPUT.clone().requires_grad_()
+    CrossEntropy()(output, CLASSES).sum().backward()
+    assert output.grad is not None
+    torch.testing.assert_close(output.grad, (OUTPUT.softmax(-1) - torch.nn.functional.one_hot(CLASSES, 2)) / 3)
+
+
+def test_large_scores_do_not_overflow():
+    assert CrossEntropy()(1e4 * OUTPUT, CLASSES).isfinite().all()

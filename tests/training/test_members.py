@@ -38,8 +38,19 @@ def test_names_are_drawn_apart_unless_another_draw_is_given():
     assert not torch.equal(named["W"], draw_members(NETWORK, DATA, seeds=(7,), draw=SequentialDraw())[0]["W"])
 
 
+def test_data_that_all_members_draw_alike_are_kept_once():
+    params, (x, y) = draw_members(NETWORK, DATA, seeds=(7, 7, 7))
+    assert [x.stride(0), y.stride(0)] == [0, 0]
+    assert x.shape == (3, 6, 3)
+    assert params["W"].stride(0) > 0
+    assert torch.equal(x[2], draw_members(NETWORK, DATA, seeds=(7,))[1][0][0])
+    assert all(tensor.stride(0) > 0 for tensor in draw_members(NETWORK, DATA, seeds=(7, 7, 8))[1])
+
+
 def test_a_checksum_tells_batches_and_their_order_apart():
     _, one = draw_members(NETWORK, DATA, seeds=(1,))
     _, other = draw_members(NETWORK, DATA, seeds=(2,))
     assert checksum(one) == checksum(draw_members(NETWORK, DATA, seeds=(1,))[1])
+    _, shared = draw_members(NETWORK, DATA, seeds=(1, 1))
+    assert checksum(shared) == checksum((shared[0].contiguous(), shared[1].contiguous())) != checksum(one)
     assert len({checksum(one), checksum(other), checksum(one, checksum(other)), checksum(other, checksum(one))}) == 4

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable
 
@@ -12,11 +13,36 @@ from deeplimit.checks import InputError
 from deeplimit.data import GaussianPairs, SpherePairs
 from deeplimit.draws import SequentialDraw
 from deeplimit.engines import select
-from deeplimit.measures import At, Drift, Every, LayerGaps, Loss, PLRatio, SeedSpread, StateDistance, WeightDistance
+from deeplimit.measures import (
+    At,
+    Drift,
+    Every,
+    FullLoss,
+    HeldOut,
+    Last,
+    LayerGaps,
+    Loss,
+    PLRatio,
+    SeedSpread,
+    StateDistance,
+    WeightDistance,
+)
 from deeplimit.networks import Dense, ResidualStack, ensemble
 from deeplimit.processes import IID, GaussianProcess, Normal, Tied, Zero
-from deeplimit.records import Checkpoint, Context, Row
-from deeplimit.training import SGD, Adam, CoordinateClip, GradientFlow, SquaredError, Step, TorchOptimizer, TrainingRun
+from deeplimit.records import Checkpoint, Context, Row, canonical
+from deeplimit.training import (
+    SGD,
+    Adam,
+    Batches,
+    CoordinateClip,
+    EpochStop,
+    GradientFlow,
+    SquaredError,
+    Step,
+    StepDecay,
+    TorchOptimizer,
+    TrainingRun,
+)
 
 SHALLOW = ResidualStack(Perceptron(3, 4, Tanh()), 3, init=IID(Normal(0.7)), embedding=Dense(2, 3, 1.0))
 PAIRS = GaussianPairs(6, 2, 3)
@@ -350,6 +376,13 @@ def test_the_others_go_on_as_if_it_were_not_there(build):
     assert values([r for r in found if r["seed"] != 1], "loss") == pytest.approx(values(without, "loss"), rel=1e-12)
 
 
+def test_a_loss_that_is_not_finite_at_the_end_is_seen_though_nothing_is_measured():
+    run = replace(RUN, optimizer=GradientFlow(WILD), measures=())
+    ((_, _, end, _),) = table(rows(run), "diverged")
+    assert len(rows(replace(run, iterations=end))) == 1
+    assert rows(replace(run, iterations=end - 1)) == []  # type: ignore[operator]
+
+
 def test_a_run_of_which_nothing_is_left_stops():
     fractions: list[float] = []
     found = rows(replace(RUN, optimizer=GradientFlow(1e80), iterations=10_000), progress=fractions.append)
@@ -388,6 +421,242 @@ def test_nothing_is_compared_with_a_reference_that_has_diverged():
     assert any(r > o for r, o in zip(reference, own, strict=True))  # type: ignore[operator]
     compared = {(row["seed"], row["iteration"]) for row in found if row["quantity"] == "distance.l2.W"}
     assert compared == {(seed, t) for seed in range(6) for t in range(min(own[seed], reference[seed]))}  # type: ignore[call-overload]
+
+
+# --- mini-batches ---
+
+BATCHED = replace(RUN, optimizer=Adam(0.05), batches=Batches(4), iterations=7)  # batches of 4 and 2 samples
+
+
+def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
+    """The final weights."""
+    context = Context()
+    list(run.run(context))
+    return {name: torch.from_numpy(array) for name, array in context.weights.items()}
+
+
+def plain_loop(run: TrainingRun, seed: int, *, rate: float) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """The final weights and the losses of a PyTorch loop with the same batches."""
+    assert run.batches is not None
+    x, y = (tensor.double() for tensor in PAIRS.sample(run.draw.stream(seed)))
+    module = SHALLOW.module(seed, dtype=torch.float64, engine="reference")
+    optimizer = torch.optim.Adam(module.parameters(), lr=rate)
+    losses = []
+    for t in range(run.iterations):
+        epoch, number = divmod(t, 2)
+        if run.decay is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * run.decay.factor ** (epoch // run.decay.every)
+        chosen = run.batches.order_of(6, seed=seed, epoch=epoch).split(4)[number]
+        loss = (module(x[chosen]) - y[chosen]).square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return {f"3/{name}": p.detach() for name, p in module.named_parameters()}, losses
+
+
+@pytest.mark.parametrize("decay", [None, StepDecay(2, 0.1)])
+@pytest.mark.parametrize("order", ["shuffled", "fixed"])
+def test_mini_batches_are_those_of_a_plain_loop(order, decay):
+    run = replace(BATCHED, batches=Batches(4, order), decay=decay)
+    final, found = weights(run), table(rows(run), "loss")
+    for e, seed in enumerate(run.seeds):
+        known, losses = plain_loop(run, seed, rate=0.05)
+        assert [found[3, seed, t, None] for t in range(7)] == pytest.approx(losses, rel=1e-12)
+        assert all(torch.allclose(final[name][e], known[name], rtol=1e-11, atol=0) for name in known)
+    assert (3, 0, 7, None) in found
+    other = weights(replace(run, batches=Batches(3, order)))
+    assert not torch.allclose(final["3/V"], other["3/V"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("build", [lambda r: SGD(r, momentum=0.9), Adam, GradientFlow], ids=["sgd", "adam", "flow"])
+def test_members_in_mini_batches_are_the_separate_runs(build):
+    rates = (0.05, 0.01, 0.002)
+    measures = (Loss(), LayerGaps(Last()), FullLoss(), HeldOut(GaussianPairs(5, 2, 3), fresh=True))
+    run = replace(BATCHED, measures=measures, optimizer=build(rates), decay=StepDecay(1, 0.5))
+    together = rows(run)
+    for seed, rate in zip(run.seeds, rates, strict=True):
+        alone = rows(replace(run, optimizer=build(rate), seeds=(seed,)))
+        own = [row for row in together if row["seed"] == seed]
+        assert [(r["quantity"], r["iteration"]) for r in own] == [(r["quantity"], r["iteration"]) for r in alone]
+        assert [r["value"] for r in own] == pytest.approx([r["value"] for r in alone], rel=1e-11)
+
+
+def test_rates_side_by_side_see_the_same_batches():
+    run = replace(BATCHED, optimizer=Adam((0.05, 0.05, 0.01)), seeds=(4, 4, 4))
+    found = [row for row in rows(run) if row["iteration"] == 7]
+    (same, again, other) = (row["value"] for row in found)
+    assert same == again != other
+
+
+def test_nothing_is_evaluated_at_the_end_unless_it_is_measured(monkeypatch):
+    calls: list[int] = []
+    evaluate = Step.evaluate
+    monkeypatch.setattr(Step, "evaluate", lambda *a: calls.append(1) or evaluate(*a))  # type: ignore[func-returns-value]
+    counts = []
+    for measures in ((), (Loss(At((0, 3))),), (Drift(Last()),), (Loss(Every(7)),)):
+        calls.clear()
+        list(replace(BATCHED, measures=measures).run(Context()))
+        counts.append(len(calls))
+    assert counts == [7, 7, 8, 8]
+
+
+def test_the_view_holds_all_data_beside_the_batch():
+    seen = []
+
+    class Look(Loss):
+        def observe(self, view, memory):
+            seen.append((view.iteration, view.final, view.x.shape[1], view.data[0].shape[1], view.seeds))
+            yield from ()
+
+    rows(replace(BATCHED, measures=(Look(), Look(Last()))))
+    assert seen[:2] == [(0, False, 4, 6, (0, 1, 2)), (1, False, 2, 6, (0, 1, 2))]
+    assert seen[-2:] == [(7, True, 2, 6, (0, 1, 2))] * 2
+    assert len(seen) == 9
+
+
+def test_divergence_inside_an_epoch_stays_though_the_next_batch_is_fine():
+    """One sample is so large that its batch alone has an infinite loss."""
+    data = Spiked(6, 2, 3)
+    batches = Batches(1)
+    run = replace(BATCHED, data=data, batches=batches, optimizer=SGD((1e-3, 1e-3, 0.0)), stop=EpochStop(0.0, 9))
+    found = rows(replace(run, measures=(Loss(), SeedSpread(Every(1))), iterations=12))
+    spikes = {seed: batches.order_of(6, seed=seed, epoch=0).tolist().index(2) for seed in run.seeds}
+    assert table(found, "diverged") == {(3, seed, t, None): 1.0 for seed, t in spikes.items()}
+    assert len(set(spikes.values())) == 3
+    for quantity in ("loss", "spread.outputs"):
+        assert set(table(found, quantity)) == {(3, seed, t, None) for seed in run.seeds for t in range(spikes[seed])}
+    assert values(found, "loss.epoch") == []
+
+
+class Spiked(GaussianPairs):
+    """Sample 2 is out of all bounds."""
+
+    def sample(self, stream):
+        x, y = super().sample(stream)
+        y[2] = 1e30
+        return x.double(), y.double() ** 6
+
+
+# --- stopped ---
+
+STOPPED = replace(
+    BATCHED,
+    iterations=300,
+    optimizer=Adam((0.1, 0.03, 0.03)),
+    measures=(Loss(Every(25)), FullLoss(), Drift(Last())),
+    stop=EpochStop(1.6),
+)
+
+
+def ends(found: list[Row]) -> dict[int, tuple[int, float]]:
+    """Seed -> where it stopped, and why."""
+    return {row["seed"]: (row["iteration"], row["value"]) for row in found if row["quantity"] == "stopped"}  # type: ignore[misc]
+
+
+def test_members_stop_at_the_end_of_the_epoch_that_says_so():
+    found = rows(STOPPED)
+    stopped, means = ends(found), table(found, "loss.epoch")
+    assert len({end for end, _ in stopped.values()}) == 3
+    assert [stopped[seed][1] for seed in STOPPED.seeds] == [1, 1, 2]
+    for seed, (end, why) in stopped.items():
+        own = {t: value for (_, s, t, _), value in means.items() if s == seed}
+        assert list(own) == list(range(2, end + 1, 2))
+        assert (own[end] < 1.6) is (why == 1)
+        assert min(value for t, value in own.items() if t < end) >= 1.6  # type: ignore[operator]
+    last = {seed: max(t for (_, s, t, _) in table(found, "loss") if s == seed) for seed in stopped}  # type: ignore[type-var]
+    assert last == {seed: end - end % 25 for seed, (end, _) in stopped.items()}
+
+
+def test_the_epoch_loss_is_the_mean_of_its_samples_before_their_update():
+    found = rows(replace(STOPPED, measures=(Loss(),)))
+    losses, means = table(found, "loss"), table(found, "loss.epoch")
+    for t in (2, 4, 6):
+        expected = (4 * losses[3, 1, t - 2, None] + 2 * losses[3, 1, t - 1, None]) / 6
+        assert means[3, 1, t, None] == pytest.approx(expected, rel=1e-13)
+
+
+def test_patience_is_a_reason_of_its_own():
+    found = rows(replace(STOPPED, optimizer=Adam(1e-9), stop=EpochStop(1e-3, patience=3)))
+    assert set(ends(found).values()) == {(8, 2.0)}
+    assert max(row["iteration"] for row in found) == 8  # type: ignore[type-var]
+
+
+def test_stopped_members_are_the_separate_runs_which_end_there():
+    together, final = rows(STOPPED), weights(STOPPED)
+    for e, (seed, rate) in enumerate(zip(STOPPED.seeds, (0.1, 0.03, 0.03), strict=True)):
+        run = replace(STOPPED, optimizer=Adam(rate), seeds=(seed,))
+        alone, own = rows(run), [row for row in together if row["seed"] == seed]
+        key = [(r["quantity"], r["iteration"]) for r in alone]
+        assert sorted((r["quantity"], r["iteration"]) for r in own) == sorted(key)
+        for quantity in ("loss", "loss.epoch", "loss.full", "drift.V", "stopped"):
+            assert values(own, quantity) == pytest.approx(values(alone, quantity), rel=1e-9)
+        assert all(torch.allclose(final[name][e], w[0], rtol=1e-9, atol=1e-12) for name, w in weights(run).items())
+
+
+def test_a_stopped_member_does_not_move_any_more():
+    quickest = min(end for end, _ in ends(rows(STOPPED)).values())
+    (e,) = [seed for seed, (end, _) in ends(rows(STOPPED)).items() if end == quickest]
+    early, late = weights(replace(STOPPED, iterations=quickest)), weights(STOPPED)
+    assert all(torch.equal(early[name][e], late[name][e]) for name in late)
+    free = weights(replace(STOPPED, stop=None))
+    assert not torch.equal(late["3/V"][e], free["3/V"][e])
+
+
+def test_what_is_measured_at_the_last_iteration_leaves_stopped_members_out():
+    found = rows(replace(STOPPED, iterations=50, measures=(Loss(Every(50)), FullLoss(Every(50)))))
+    stopped = ends(found)
+    assert 0 < len(stopped) < 3
+    assert {row["seed"] for row in found if row["iteration"] == 50} == set(STOPPED.seeds) - stopped.keys()
+
+
+def test_a_run_stops_without_mini_batches_too():
+    run = replace(STOPPED, batches=None, measures=(Loss(),), stop=EpochStop(1.6, patience=300))
+    found = rows(run)
+    assert {0, 1} <= ends(found).keys()
+    for seed, (end, why) in ends(found).items():
+        losses = [value for (_, s, _, _), value in table(found, "loss").items() if s == seed]
+        assert why == 1
+        assert losses[-2] < 1.6 <= losses[-3]  # the loss before the last update is what stops
+        assert len(losses) == end + 1
+
+
+def test_depths_in_lock_step_stop_apart():
+    networks = (SHALLOW, SHALLOW.at_depth(6))
+    found = rows(replace(STOPPED, networks=networks))
+    for network in networks:
+        alone = rows(replace(STOPPED, networks=(network,)))
+        assert sorted(map(str, (r for r in found if r["depth"] == network.depth))) == sorted(map(str, alone))
+
+
+# --- descriptions and costs of the later options ---
+
+
+def test_options_that_are_not_used_are_no_part_of_the_run():
+    assert not {"batches", "stop", "decay", "keep_weights"} & set(json.loads(canonical(RUN))["fields"])
+    names = {"batches": Batches(4), "stop": EpochStop(0.1), "decay": StepDecay(2, 0.1), "keep_weights": False}
+    runs = [RUN, *(replace(RUN, **{name: value}) for name, value in names.items())]
+    assert len({canonical(run) for run in runs}) == 5
+
+
+def test_weights_may_be_left_out():
+    context = Context()
+    found = list(replace(BATCHED, keep_weights=False).run(context))
+    assert context.weights == {}
+    assert found == rows(BATCHED)
+    assert replace(BATCHED, keep_weights=False).cost().disk_bytes < BATCHED.cost().disk_bytes
+
+
+def test_a_probe_of_mini_batches_measures_the_end_once():
+    slow = replace(STOPPED, networks=(SHALLOW.at_depth(300),), iterations=5000, measures=(FullLoss(), Drift(Last())))
+    assert 0 < slow.probe(Context()) < 600
+
+
+def test_small_batches_cost_less_memory():
+    whole = replace(RUN, data=GaussianPairs(600, 2, 3))
+    assert replace(whole, batches=Batches(4)).cost().memory_bytes < whole.cost().memory_bytes / 10
+    assert replace(whole, batches=Batches(1000)).cost() == whole.cost()
 
 
 # --- killed and resumed ---
@@ -432,6 +701,15 @@ RESUMED: dict[str, TrainingRun] = {
         optimizer=SGD(0.05, momentum=0.9, layer_factor=True),
     ),
     "diverging": replace(RUN, measures=MEMORIES, optimizer=GradientFlow(WILD)),
+    "batches": replace(BATCHED, measures=(*MEMORIES, FullLoss(), Drift(Last())), iterations=9, decay=StepDecay(2, 0.5)),
+    "published": replace(BATCHED, batches=Batches(2, "published"), networks=(SHALLOW, SHALLOW.at_depth(5))),
+    "stopping": replace(
+        BATCHED,
+        measures=(*MEMORIES, FullLoss(), Drift(Last())),
+        optimizer=Adam((0.01, math.inf, 1e-9)),
+        iterations=13,
+        stop=EpochStop(0.0, patience=2),
+    ),
 }
 
 

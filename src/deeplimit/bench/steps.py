@@ -51,12 +51,15 @@ def calls(case: Case, engine: str) -> dict[str, Callable[[], object]]:
     """What is called in a race on a case: the evaluation, then optimisers, then measures, by name."""
     network = ResidualStack(case.branch, case.depth)
     data = GaussianPairs(case.samples, case.branch.state_shape, case.branch.state_shape)
-    params, batch = draw_members(network, data, seeds=tuple(range(case.members)), dtype=case.dtype)
+    seeds = tuple(range(case.members))
+    params, batch = draw_members(network, data, seeds=seeds, dtype=case.dtype)
     steps = {name: Step(network, optimizer, engine=engine) for name, optimizer in OPTIMIZERS.items()}
     flow = steps[FLOW]
     after = flow(flow.start(params), batch)[0].params
     info = flow.evaluate(after, batch)
-    view = View(network, after, info.grads, info.loss, 1, *batch, params, engine)
+    view = View(
+        network, after, info.grads, info.loss, 1, *batch, params, engine, data=batch, criterion=flow.loss, seeds=seeds
+    )
     return {
         EVALUATION: lambda: flow.evaluate(after, batch),
         **{name: _training(step, params, batch=batch) for name, step in steps.items()},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from deeplimit.measures.depths import StateDistance, WeightDistance
 from deeplimit.measures.gaps import LayerGaps
 from deeplimit.measures.gradients import LayerGradients, PLRatio
-from deeplimit.measures.measure import At, Comparison, Every, Measure, Memory, Observation, Schedule, View
+from deeplimit.measures.held_out import FullLoss, HeldOut, accuracy_of
+from deeplimit.measures.measure import At, Comparison, Every, Last, Measure, Memory, Observation, Schedule, View
 from deeplimit.measures.progress import Drift, Entry, Loss, SeedSpread
 
 __all__ = [
@@ -14,6 +15,9 @@ __all__ = [
     "Drift",
     "Entry",
     "Every",
+    "FullLoss",
+    "HeldOut",
+    "Last",
     "LayerGaps",
     "LayerGradients",
     "Loss",
@@ -26,4 +30,5 @@ __all__ = [
     "StateDistance",
     "View",
     "WeightDistance",
+    "accuracy_of",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,10 @@ class Schedule(ABC):
     @abstractmethod
     def __contains__(self, iteration: int) -> bool:
         """Whether `iteration` is one of them."""
+
+    def due(self, iteration: int, *, final: bool = False) -> bool:
+        """Whether to measure now; `final` at the end of a run."""
+        return iteration in self
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,23 @@ class At(Schedule):
 
 
 @dataclass(frozen=True)
+class Last(Schedule):
+    """The end of the run, whenever that is.
+
+    >>> Last().due(100), Last().due(100, final=True)
+    (False, True)
+    """
+
+    def __contains__(self, iteration: int) -> bool:
+        """No iteration is known to be the last."""
+        return False
+
+    def due(self, iteration: int, *, final: bool = False) -> bool:
+        """Whether the run ends here."""
+        return final
+
+
+@dataclass(frozen=True)
 class Observation:
     """Numbers of all members of an ensemble.
 
@@ -79,11 +100,15 @@ class View:
     Args:
         network: the specification.
         params, grads: parameters and gradients of the loss by role (gradients of trainable roles).
-        loss: `[E]`.
+        loss: `[E]`, that of the batch; not finite for members that have diverged.
         iteration: number of updates made so far.
-        x, y: the batch, `[E, n, …]`.
+        x, y: the batch, `[E, n, …]`: that of the next update.
         initial: the parameters at iteration 0.
         engine: name of the engine in use.
+        data: all x, y that are trained on, `[E, n, …]`; the batch itself where there are no mini-batches.
+        criterion: the loss function, outputs and targets to `[E]`, a mean over samples.
+        seeds: those of the members.
+        final: whether this is the end of the run.
     """
 
     network: ResidualStack
@@ -95,6 +120,11 @@ class View:
     y: Tensor
     initial: Parameters
     engine: str
+    _: KW_ONLY
+    data: tuple[Tensor, Tensor]
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    seeds: tuple[int, ...]
+    final: bool = False
 
     @cached_property
     def states(self) -> Tensor:

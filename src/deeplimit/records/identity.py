@@ -33,6 +33,9 @@ ACCEPTED = (
     "source lies in a file; hand a module or another live object over as a function that builds it"
 )
 
+#: Metadata of a dataclass field that came after runs were kept: at its default it is no part of a description, so that their ids stay.
+LATER = {"later": True}
+
 Json = Any
 Describer = Callable[[Any, str], Json]
 
@@ -108,13 +111,14 @@ def _array(value: Any, where: str) -> Json:
 
 
 def _dataclass(value: Any, where: str) -> Json:
-    """A frozen dataclass: its class, the revision of its code, its fields."""
+    """A frozen dataclass: its class, the revision of its code, its fields, without those of `LATER` at their default."""
     cls = type(value)
     if not cls.__dataclass_params__.frozen:
         raise InputError(
             f"{where}: expected a frozen dataclass, found {cls.__qualname__}, which can change after it was described"
         )
-    fields = {f.name: describe(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+    said = [f for f in dataclasses.fields(value) if not ("later" in f.metadata and getattr(value, f.name) == f.default)]
+    fields = {f.name: describe(getattr(value, f.name), f"{where}.{f.name}") for f in said}
     revision = getattr(cls, "revision", None)
     number = {"revision": revision} if isinstance(revision, int) else {}
     return {"kind": cls.__qualname__.rpartition(".")[2], **_source_of_users(cls, where), **number, "fields": fields}

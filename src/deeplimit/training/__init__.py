@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from deeplimit.training.losses import LossFunction, SquaredError
+from deeplimit.training.batches import Batches, Feed, distinct_batches
+from deeplimit.training.decay import StepDecay
+from deeplimit.training.losses import CrossEntropy, LossFunction, SquaredError
 from deeplimit.training.members import checksum, draw_members
 from deeplimit.training.optimizers import SGD, Adam, CoordinateClip, GradientFlow, NormClip, Optimizer, TorchOptimizer
 from deeplimit.training.run import TrainingRun
 from deeplimit.training.step import Info, State, Step
+from deeplimit.training.stopping import EpochStop
 
 __all__ = [
     "SGD",
     "Adam",
+    "Batches",
     "CoordinateClip",
+    "CrossEntropy",
+    "EpochStop",
+    "Feed",
     "GradientFlow",
     "Info",
     "LossFunction",
@@ -20,8 +27,10 @@ __all__ = [
     "SquaredError",
     "State",
     "Step",
+    "StepDecay",
     "TorchOptimizer",
     "TrainingRun",
     "checksum",
+    "distinct_batches",
     "draw_members",
 ]

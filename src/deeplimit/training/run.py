@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deeplimit import checks
 from deeplimit.data import Pairs
 from deeplimit.draws import Draw, NamedDraw
-from deeplimit.measures import Comparison, Measure, Memory, Observation, View
+from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View
 from deeplimit.networks import ResidualStack
 from deeplimit.records import Context, Cost, Label, Row
+from deeplimit.records.identity import LATER
+from deeplimit.training.batches import Batches, Feed
+from deeplimit.training.decay import StepDecay
 from deeplimit.training.losses import LossFunction, SquaredError
 from deeplimit.training.members import checksum, draw_members
 from deeplimit.training.optimizers import Optimizer
-from deeplimit.training.step import Batch, State, Step
+from deeplimit.training.step import Batch, Info, State, Step
+from deeplimit.training.stopping import EpochStop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +35,15 @@ Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Full-batch training of an ensemble of seeds, at one depth or at several depths in lock-step.
+    """Training of an ensemble of seeds, at one depth or at several depths in lock-step, on all data at once or in mini-batches.
 
-    Rows: `depth`, `seed`, `iteration`, `quantity`, `index`, `value` of every observation, `learning_rate` where members differ in it, and
-    a row `diverged` (value 1) at the iteration at which a member's loss stopped being finite.
+    Rows: `depth`, `seed`, `iteration`, `quantity`, `index`, `value` of every observation, `learning_rate` (that of the first epoch) where
+    members differ in it, and a row `diverged` (value 1) at the iteration at which a member's loss stopped being finite (with mini-batches
+    the loss after the last update is looked at only where something is measured then).
+
+    With `stop`, `loss.epoch` at the end of each epoch, and `stopped` where a member stops: 1 below the threshold, 2 out of patience. A
+    stopped member keeps its parameters, and leaves no more rows but those of measures of the end (`Last`), at the iteration at which it
+    stopped. The run ends when all members have stopped or diverged.
 
     Args:
         networks: one specification, or the same one at several depths.
@@ -45,6 +55,10 @@ class TrainingRun:
         loss: the loss.
         draw: how a seed becomes random numbers.
         dtype: precision, `float32` or `float64`.
+        batches: mini-batches; None for all data in each update. An epoch is a pass over the data.
+        stop: when a member stops before the last iteration.
+        decay: how the learning rate changes from epoch to epoch.
+        keep_weights: whether the final weights are kept beside the rows.
         labels: further columns of the rows; no part of the run's identity.
     """
 
@@ -58,6 +72,10 @@ class TrainingRun:
     loss: LossFunction = field(default_factory=SquaredError)
     draw: Draw = field(default_factory=NamedDraw)
     dtype: str = "float64"
+    batches: Batches | None = field(default=None, metadata=LATER)
+    stop: EpochStop | None = field(default=None, metadata=LATER)
+    decay: StepDecay | None = field(default=None, metadata=LATER)
+    keep_weights: bool = field(default=True, metadata=LATER)
     labels: Mapping[str, Label] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +97,8 @@ class TrainingRun:
         loop = _Loop(self, context)
         loop.resume()
         loop.advance()
-        context.weights.update(loop.weights())
+        if self.keep_weights:
+            context.weights.update(loop.weights())
         select(context.engine, self.networks[0].branch).release()
         yield from self._rows(loop.entries)
 
@@ -90,9 +109,11 @@ class TrainingRun:
         branch = self.networks[0].branch
         weights = sum(_size(shape) for shape in branch.shapes.values())
         samples = getattr(self.data, "samples", 1)
+        samples = min(samples, self.batches.size) if self.batches else samples
         activations = samples * (2 * _size(branch.state_shape) + 2 * weights // max(1, 2 * _size(branch.state_shape)))
         memory = layers * members * size * (6 * weights + activations)
-        return Cost(layers * members * (self.iterations + 1), memory, layers * members * size * weights + 1e5)
+        disk = 1e5 + (layers * members * size * weights if self.keep_weights else 0)
+        return Cost(layers * members * (self.iterations + 1), memory, disk)
 
     def probe(self, context: Context) -> float:
         """Seconds to expect: a few iterations at depth at most 256, in proportion; what a run costs besides is taken off."""
@@ -124,77 +145,144 @@ class _Loop:
     def __init__(self, run: TrainingRun, context: Context) -> None:
         """Draw weights and data; nothing is computed yet."""
         self.task, self.context = run, context
+        self.iteration, self.epoch = 0, -1
         self.entries: list[Entry] = []
         self.steps = {n.depth: Step(n, run.optimizer, run.loss, context.engine) for n in run.networks}
+        self.feeds: dict[int, Feed] = {}
         self.batch: dict[int, Batch] = {}
         self.states: dict[int, State] = {}
         for depth, step in self.steps.items():
-            params, self.batch[depth] = draw_members(
+            params, data = draw_members(
                 step.network, run.data, seeds=run.seeds, draw=run.draw, dtype=run.dtype, device=context.device
             )
+            self.feeds[depth] = self.feed = Feed(data, run.seeds, batches=run.batches)
             self.states[depth] = step.start(params)
         self.initial = {depth: state.params for depth, state in self.states.items()}
         self.memories: dict[str, Memory] = {f"{d}/{i}": {} for d in self.steps for i in range(len(run.measures))}
+        stop = run.stop
+        self.stops: dict[int, Memory] = {d: stop.start(s.alive) for d, s in self.states.items()} if stop else {}
         self._note_facts()
 
     def advance(self) -> None:
-        """Measure and update until the last iteration, or until every member has diverged."""
+        """Measure and update until the last iteration, or until no member moves any more; then measure the end."""
         run, checkpoint = self.task, self.context.checkpoint
-        while True:
-            t = self._iteration()
-            self._iterate(t)
-            if t >= run.iterations or not any(bool(s.alive.any()) for s in self.states.values()):
+        while self.iteration < run.iterations:
+            self._iterate()
+            if not any(bool(s.alive.any()) for s in self.states.values()):
                 break
-            self.context.progress((t + 1) / (run.iterations + 1))
+            self.context.progress(self.iteration / (run.iterations + 1))
             if checkpoint is not None and checkpoint.due():
                 checkpoint.save(*self._pack())
+        due = self._due(final=True)
+        # Without mini-batches the last loss is looked at in any case: it may not be finite.
+        if due or run.batches is None:
+            self._measure(due, self._evaluated(everywhere=True), final=True)
 
-    def _iterate(self, t: int) -> None:
-        views = {}
+    def _iterate(self) -> None:
+        run, epoch = self.task, self.iteration // self.feed.per_epoch
+        if run.decay is not None and epoch != self.epoch:
+            self.epoch, optimizer = epoch, run.decay(run.optimizer, epoch)
+            self.steps = {d: dataclasses.replace(step, optimizer=optimizer) for d, step in self.steps.items()}
+        due = self._due(final=False)
+        infos = self._evaluated(everywhere=bool(due))
+        self._measure(due, infos, final=False)
+        for depth, info in infos.items():
+            self.states[depth] = self.steps[depth].update(self.states[depth], info)
+        self.iteration += 1
+        if run.stop is not None:
+            self._stop(run.stop, infos)
+
+    def _evaluated(self, *, everywhere: bool) -> dict[int, Info]:
+        """Losses and gradients of each depth; of one where nothing moves any more only if asked for."""
+        infos = {}
         for depth, step in self.steps.items():
             state = self.states[depth]
-            info = step.evaluate(state.params, self.batch[depth])
-            self._record_divergence(depth, t, state.alive & ~info.loss.isfinite())
-            views[depth] = View(
-                step.network,
-                state.params,
-                info.grads,
-                info.loss,
-                t,
-                *self.batch[depth],
-                self.initial[depth],
-                step.engine,
-            )
-            self.states[depth] = step.update(state, info) if t < self.task.iterations else state
-        self._measure(views, t)
+            if everywhere or len(self.steps) == 1 or bool(state.alive.any()):
+                self.batch[depth] = self.feeds[depth](self.iteration)
+                infos[depth] = info = step.evaluate(state.params, self.batch[depth])
+                if not math.isfinite(float(info.loss.sum())):
+                    diverged = state.alive & ~info.loss.isfinite()
+                    self._enter(self.iteration, depth, Observation("diverged", diverged.double()), seen=diverged)
+        return infos
 
-    def _measure(self, views: dict[int, View], t: int) -> None:
-        for i, measure in enumerate(self.task.measures):
+    def _stop(self, stop: EpochStop, infos: dict[int, Info]) -> None:
+        """Take note of the losses before the last update; at the end of an epoch, stop members."""
+        t, ends = self.iteration, self.iteration % self.feed.per_epoch == 0
+        for depth, info in infos.items():
+            memory, state = self.stops[depth], self.states[depth]
+            stop.add(memory, info.loss, samples=self.batch[depth][0].shape[1])
+            if ends:
+                mean, verdict = stop.judge(memory, samples=self.feed.samples)
+                stopped = state.alive & (verdict > 0)
+                memory["stopped"] = memory["stopped"].masked_fill(stopped, t)
+                self._enter(t, depth, Observation("loss.epoch", mean), seen=state.alive)
+                self._enter(t, depth, Observation("stopped", verdict.double()), seen=stopped)
+                self.states[depth] = dataclasses.replace(state, alive=state.alive & ~stopped)
+
+    def _due(self, *, final: bool) -> list[tuple[int, Measure | Comparison]]:
+        """The measures, with their numbers, that look at this iteration: to observe, or to take note of it."""
+        return [
+            (i, measure)
+            for i, measure in enumerate(self.task.measures)
+            if measure.at.due(self.iteration, final=final) or (_watches(measure) and not final)
+        ]
+
+    def _measure(self, due: list[tuple[int, Measure | Comparison]], infos: dict[int, Info], *, final: bool) -> None:
+        views = {depth: self._view(depth, info, final=final) for depth, info in infos.items()} if due else {}
+        for i, measure in due:
             if isinstance(measure, Measure):
                 self._watch(measure, i, views=views)
-            elif t in measure.at:
-                for view, reference in measure.pairs(views):
-                    self._note(view, measure.compare(view, reference), alive=(view.loss + reference.loss).isfinite())
+                continue
+            for view, reference in measure.pairs(views):
+                finite = (view.loss + reference.loss).isfinite()
+                self._note(view, measure.compare(view, reference), at=measure.at, finite=finite)
+
+    def _view(self, depth: int, info: Info, *, final: bool) -> View:
+        step, state, feed, loss = self.steps[depth], self.states[depth], self.feeds[depth], info.loss
+        if self.task.batches is not None:
+            # What has diverged stays so for all measures, though its loss on this batch may be finite.
+            frozen = ~state.alive & (self.stops[depth]["stopped"] < 0) if self.stops else ~state.alive
+            loss = loss.masked_fill(frozen, math.nan)
+        return View(
+            step.network,
+            state.params,
+            info.grads,
+            loss,
+            self.iteration,
+            *self.batch[depth],
+            self.initial[depth],
+            step.engine,
+            data=feed.data,
+            criterion=step.loss,
+            seeds=self.task.seeds,
+            final=final,
+        )
 
     def _watch(self, measure: Measure, number: int, *, views: dict[int, View]) -> None:
         for depth, view in views.items():
             memory = self.memories[f"{depth}/{number}"]
-            if view.iteration in measure.at:
-                self._note(view, measure.observe(view, memory), alive=view.loss.isfinite())
+            if measure.at.due(view.iteration, final=view.final):
+                self._note(view, measure.observe(view, memory), at=measure.at, finite=view.loss.isfinite())
             measure.watch(view, memory)
 
-    def _note(self, view: View, observations: Iterator[Observation], *, alive: Tensor) -> None:
+    def _note(self, view: View, observations: Iterator[Observation], *, at: Schedule, finite: Tensor) -> None:
+        """Keep observations of the members whose loss is finite; stopped ones are seen where they stopped, and at the end."""
+        seen = {view.iteration: finite}
+        if self.stops:
+            stopped = self.stops[view.network.depth]["stopped"]
+            own = stopped.where(stopped >= 0, view.iteration)
+            # The end of a stopped member is where it stopped.
+            times = [view.iteration] if at.due(view.iteration) else sorted(set(own.tolist()))
+            seen = {t: finite & (own == t) for t in times}
         for o in observations:
-            values = [v if ok else None for v, ok in zip(o.values.tolist(), alive.tolist(), strict=True)]
-            index = None if o.index is None else list(o.index)
-            self.entries.append((view.iteration, view.network.depth, o.quantity, index, values))
+            for t, members in seen.items():
+                self._enter(t, view.network.depth, o, seen=members)
 
-    def _record_divergence(self, depth: int, t: int, diverged: Tensor) -> None:
-        if bool(diverged.any()):
-            self.entries.append((t, depth, "diverged", None, [1.0 if d else None for d in diverged.tolist()]))
-
-    def _iteration(self) -> int:
-        return next(iter(self.states.values())).iteration
+    def _enter(self, iteration: int, depth: int, o: Observation, *, seen: Tensor) -> None:
+        values = [v if ok else None for v, ok in zip(o.values.tolist(), seen.tolist(), strict=True)]
+        index = None if o.index is None else list(o.index)
+        if values.count(None) < len(values):
+            self.entries.append((iteration, depth, o.quantity, index, values))
 
     def resume(self) -> None:
         """Go on from the last checkpoint, where there is one."""
@@ -203,10 +291,13 @@ class _Loop:
             return
         arrays, facts = saved
         self.entries = [(t, d, q, i, v) for t, d, q, i, v in facts["entries"]]
+        self.iteration = facts["iteration"]
         for depth in self.states:
             self.states[depth] = self._unpacked(depth, arrays, facts["iteration"])
         for name, memory in self.memories.items():
             memory.update(self._tensors(arrays, f"memory/{name}/"))
+        for depth, memory in self.stops.items():
+            memory.update(self._tensors(arrays, f"stop/{depth}/"))
 
     def _pack(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The whole loop as arrays and facts."""
@@ -217,10 +308,10 @@ class _Loop:
             arrays[f"alive/{depth}"] = state.alive
         for name, memory in self.memories.items():
             arrays |= {f"memory/{name}/{key}": tensor for key, tensor in memory.items()}
-        return {name: _array(tensor) for name, tensor in arrays.items()}, {
-            "entries": self.entries,
-            "iteration": self._iteration(),
-        }
+        for depth, memory in self.stops.items():
+            arrays |= {f"stop/{depth}/{key}": tensor for key, tensor in memory.items()}
+        packed = {name: _array(tensor) for name, tensor in arrays.items()}
+        return packed, {"entries": self.entries, "iteration": self.iteration}
 
     def _unpacked(self, depth: int, arrays: Mapping[str, np.ndarray], iteration: int) -> State:
         params, slots = self._tensors(arrays, f"params/{depth}/"), self._tensors(arrays, f"slots/{depth}/")
@@ -239,9 +330,16 @@ class _Loop:
     def _note_facts(self) -> None:
         from deeplimit.engines import select
 
-        self.context.provenance["data"] = checksum(next(iter(self.batch.values())))
-        x = next(iter(self.batch.values()))[0]
-        self.context.provenance["engine"] = select(self.context.engine, self.task.networks[0].branch, like=x).title
+        data = next(iter(self.feeds.values())).data
+        self.context.provenance["data"] = checksum(data)
+        self.context.provenance["engine"] = select(
+            self.context.engine, self.task.networks[0].branch, like=data[0]
+        ).title
+
+
+def _watches(measure: Measure | Comparison) -> bool:
+    """Whether a measure takes note of every iteration."""
+    return isinstance(measure, Measure) and type(measure).watch is not Measure.watch
 
 
 def _array(tensor: Tensor) -> np.ndarray:

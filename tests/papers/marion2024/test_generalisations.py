@@ -22,7 +22,7 @@ from deeplimit.papers.marion2024.generalisations import (
 )
 from deeplimit.records import Context, frame, run_id
 from deeplimit.study import Settings, Tiered
-from deeplimit.training import TrainingRun, draw_members
+from deeplimit.training import SquaredError, TrainingRun, draw_members
 
 (STUDY,) = generalisations.STUDIES
 FEW = Settings("quick", replicates=1)
@@ -77,7 +77,20 @@ def test_the_share_counts_the_entries_beyond_the_bound():
     grads["V"][0, 0, 0, 0] = -0.3  # twice that beyond 0.5 ...
     grads["V"][0, 0, 0, 1] = 0.2  # ... and this not
     grads["embedding"] += 1.0  # no layer
-    view = View(network, params, grads, torch.zeros(2), 0, x, y, params, "reference")
+    view = View(
+        network,
+        params,
+        grads,
+        torch.zeros(2),
+        0,
+        x,
+        y,
+        params,
+        "reference",
+        data=(x, y),
+        criterion=SquaredError(),
+        seeds=(0, 1),
+    )
     (found,) = ClipActivity(0.5, At((0,))).observe(view, {})
     assert found.values.tolist() == pytest.approx([1 / (2 * 2 * STATE * WIDTH), 0.0])
 

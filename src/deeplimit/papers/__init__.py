@@ -9,7 +9,10 @@ from deeplimit import checks
 from deeplimit.study import Subject
 
 #: Name on the command line -> module whose `paper` is the `Paper`.
-PAPERS: dict[str, str] = {"marion2024": "deeplimit.papers.marion2024"}
+PAPERS: dict[str, str] = {
+    "marion2024": "deeplimit.papers.marion2024",
+    "marion2025": "deeplimit.papers.marion2025",
+}
 
 
 @dataclass(frozen=True)

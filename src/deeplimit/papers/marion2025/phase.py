@@ -223,8 +223,9 @@ DIAGRAM = Study(
     text=(
         "Weights are increments of fractional Brownian motion of Hurst index H, of variance 1/d, L = 1000, d = 40; the mean of the"
         " logarithm over nets and ten inputs each (2 nets on a coarse grid at the quick tier, 5 nets on 51 × 70 cells at the paper's)."
-        " Above the line the network is the identity, below it explodes. Colours end at 0.1 and 10. Claims on the line are in the next"
-        " study, with more nets."
+        " Above the line the network is the identity, below it explodes. For H above ½ the contour of gradients lies below that of"
+        " states at this depth. Colours end at 0.1 and 10. Claims on the"
+        " line are in the next study, with more nets."
     ),
     tasks=_diagram_tasks,
     figures=(

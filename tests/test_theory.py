@@ -349,3 +349,58 @@ def test_shares_and_probabilities_outside_their_range_are_refused() -> None:
         theory.binomial_lower_tail(10, 0, t=0.5)
     with pytest.raises(InputError, match="horizon: expected a number of at least 0, found -1"):
         theory.gap_constant(-1.0, alpha=1.0, beta=1.0)
+
+
+# --- ReLU stacks of independent Gaussian layers ---
+
+
+def relu_norms(depth: int, width: int, *, beta: float, runs: int) -> tuple[np.ndarray, np.ndarray]:
+    """‖h_L‖/‖h_0‖ and ‖h_L − h_0‖/‖h_0‖ over runs with matrices drawn in full."""
+    generator = np.random.default_rng(0)
+    first = np.zeros((runs, width))
+    first[:, 0] = 1.0
+    h = first
+    for _ in range(depth):
+        V, W = generator.standard_normal((2, runs, width, width)) / math.sqrt(width)
+        h = h + depth**-beta * np.einsum("rij,rj->ri", V, np.maximum(np.einsum("rij,rj->ri", W, h), 0))
+    return np.linalg.norm(h, axis=1), np.linalg.norm(h - first, axis=1)
+
+
+@pytest.mark.parametrize(("depth", "width", "beta"), [(1, 3, 0.0), (4, 5, 0.5), (6, 2, 0.25)])
+def test_the_moments_of_a_relu_stack_are_exact(depth: int, width: int, beta: float) -> None:
+    norms, ratios = relu_norms(depth, width, beta=beta, runs=40_000)
+    for values, exact in (
+        (norms**2, theory.relu_growth(depth, beta=beta)),
+        (ratios**2, theory.relu_ratio(depth, beta=beta) ** 2),
+        (norms**4, theory.relu_fourth_growth(depth, width=width, beta=beta)),
+    ):
+        error = values.std() / math.sqrt(len(values))
+        assert error < 0.25 * exact
+        assert values.mean() == pytest.approx(exact, abs=4 * error)
+
+
+def test_a_relu_stack_has_a_limit_at_one_half_alone() -> None:
+    deep = 10**8
+    assert theory.relu_ratio(deep, beta=0.5) == pytest.approx(math.sqrt(math.sqrt(math.e) - 1))
+    assert theory.relu_growth(deep, beta=0.5) == pytest.approx(math.sqrt(math.e))
+    assert theory.relu_fourth_growth(deep, width=50, beta=0.5) == pytest.approx(math.exp(1.04))
+    assert theory.relu_ratio(deep, beta=1.0) == pytest.approx(math.sqrt(1 / (2 * deep)))
+    assert theory.relu_ratio(deep, beta=0.25) == theory.relu_growth(deep, beta=0.25) == math.inf
+    with pytest.raises(InputError, match="depth"):
+        theory.relu_growth(0, beta=0.5)
+
+
+@pytest.mark.parametrize("width", [1, 40, 1000])
+def test_the_lognormal_limit_has_the_exact_moments(width: int) -> None:
+    mean, sd = theory.relu_log_growth(width)
+    for power, exact in (
+        (2, theory.relu_growth(10**7, beta=0.5)),
+        (4, theory.relu_fourth_growth(10**7, width=width, beta=0.5)),
+    ):
+        assert math.exp(power * mean + (power * sd) ** 2 / 2) == pytest.approx(exact, rel=1e-5)
+
+
+def test_the_critical_exponent_follows_the_index_from_one_half_on() -> None:
+    assert [theory.critical_beta(hurst) for hurst in (0.1, 0.5, 0.9)] == [0.5, 0.5, 0.9]
+    with pytest.raises(InputError, match=r"hurst: expected a number between 0 and 1, found 1\.0"):
+        theory.critical_beta(1.0)

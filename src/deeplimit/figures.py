@@ -47,15 +47,25 @@ class Panel:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A table of positive values on a log colour scale: `values[i][j]` at y[i] (a category), x[j] (a number)."""
+    """A table of positive values on a log colour scale: `values[i][j]` at y[i], x[j].
+
+    Args:
+        x: numbers.
+        y: categories, drawn top-down, or numbers, drawn upwards to scale.
+        limits: ends of a diverging colour scale, neutral at their geometric mean; values beyond have the colour of the end. Without them
+            the scale is sequential, from the least to the largest value.
+        lines: curves drawn over a table with numbers on both axes, in ink.
+    """
 
     values: Sequence[Sequence[float]]
     x: Sequence[float]
-    y: Sequence[str]
+    y: Sequence[str] | Sequence[float]
     xlabel: str
     ylabel: str
     label: str
     title: str = ""
+    limits: tuple[float, float] | None = None
+    lines: Sequence[Curve] = ()
 
 
 @dataclass(frozen=True)

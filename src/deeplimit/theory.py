@@ -6,6 +6,7 @@ and its proof can be compared. A bound too large for a float is returned as infi
 
 References:
     Marion, Wu, Sander, Biau, "Implicit regularization of deep residual networks towards neural ODEs", ICLR 2024.
+    Marion, Fermanian, Biau, Vert, "Scaling ResNets in the large-depth regime", JMLR 26, 2025.
     Tropp, "User-friendly tail bounds for sums of random matrices", 2012.
 """
 
@@ -513,6 +514,97 @@ def chernoff_violations(trials: int, probability: float, *, shares: Iterable[flo
     """
     mean = checks.positive_int("trials", trials) * probability
     return tuple(t for t in shares if binomial_lower_tail(trials, probability, t=t) > chernoff_printed(mean, t))
+
+
+# ------------------------------------------------------------------------------ ReLU stacks of independent Gaussian layers
+
+
+def relu_growth(depth: int, *, beta: float) -> float:
+    """Mean of ‖h_L‖²/‖h_0‖² in a ReLU stack of independent Gaussian layers, at any width.
+
+    (1 + α²/2)^L,  α = L^(−β)
+
+    In h′ = h + α V ReLU(W h) with entries of V and W of law N(0, 1/d), given h, ReLU(W h) has squared length ‖h‖²/2 in the mean, V keeps
+    it in the mean and is uncorrelated with h. Derived for model res-3 of Marion et al. 2025. The gradients ∂ℓ/∂h_k grow by the same law.
+
+    Args:
+        depth: L.
+        beta: β.
+
+    >>> relu_growth(1, beta=0.0)
+    1.5
+    """
+    return _exp(depth * math.log1p(_branch_square(depth, beta) / 2))
+
+
+def relu_ratio(depth: int, *, beta: float) -> float:
+    """Root mean square of ‖h_L − h_0‖/‖h_0‖ in the stack of `relu_growth`.
+
+    √((1 + α²/2)^L − 1),  since ⟨h_L, h_0⟩ is ‖h_0‖² in the mean
+
+    At β = ½ it tends to √(e^{1/2} − 1) = 0.805, at β = 1 it is (2L)^(−1/2) to first order.
+
+    >>> round(relu_ratio(1000, beta=0.5), 3), round(relu_ratio(10**9, beta=0.5), 3)
+    (0.805, 0.805)
+    """
+    exponent = depth * math.log1p(_branch_square(depth, beta) / 2)
+    return math.sqrt(math.expm1(exponent)) if exponent < 709.0 else math.inf
+
+
+def relu_fourth_growth(depth: int, *, width: int, beta: float) -> float:
+    """Mean of ‖h_L‖⁴/‖h_0‖⁴ in the stack of `relu_growth`.
+
+    (1 + (1 + 2/d) α² + (1 + 2/d)(5/(4d) + ¼) α⁴)^L,  α = L^(−β)
+
+    The factors ‖h_{k+1}‖²/‖h_k‖² are independent and equal in law: ‖e + α √T ξ‖² with e a unit vector, ξ normal of covariance I/d, and
+    T the mean of d squares of ReLU(normal), of mean ½ and mean square 5/(4d) + ¼.
+
+    Args:
+        depth: L.
+        width: d, of the state and of the layer.
+        beta: β.
+
+    >>> relu_fourth_growth(4, width=10**9, beta=0.5) / relu_growth(4, beta=0.5) ** 2 - 1 < 1e-8
+    True
+    """
+    square, d = _branch_square(depth, beta), checks.positive_int("width", width)
+    factor = (1 + 2 / d) * (square + square**2 * (5 / (4 * d) + 0.25))
+    return _exp(depth * math.log1p(factor))
+
+
+def relu_log_growth(width: int) -> tuple[float, float]:
+    """Mean and standard deviation of log ‖h_L‖/‖h_0‖ at β = ½ in the limit L → ∞ of the stack of `relu_growth`.
+
+    ¼ − 1/(2d)  and  (2d)^(−1/2)
+
+    The sum of many independent logarithms is normal in the limit, so that the norm is lognormal; mean and variance follow from the first
+    two moments of the factors, 1 + 1/(2L) and variance 2/(dL), up to O(1/L). Derived.
+
+    >>> relu_log_growth(2)
+    (0.0, 0.5)
+    """
+    return 0.25 - 0.5 / checks.positive_int("width", width), (2 * width) ** -0.5
+
+
+def critical_beta(hurst: float) -> float:
+    """The exponent β at which the first change of the state stays of order 1, for weights of Hurst index H.
+
+    max(½, H)
+
+    A sum of L increments of fractional Brownian motion, each of variance 1, is of order L^H, and a sum of squares of order L. Derived;
+    Marion et al. 2025, section 5, show it as a figure.
+
+    >>> critical_beta(0.2), critical_beta(0.8)
+    (0.5, 0.8)
+    """
+    if not 0 < hurst < 1:
+        raise checks.InputError(f"hurst: expected a number between 0 and 1, found {hurst!r}")
+    return max(0.5, hurst)
+
+
+def _branch_square(depth: int, beta: float) -> float:
+    """α² = L^(−2β)."""
+    return math.pow(checks.positive_int("depth", depth), -2 * beta)
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deeplimit.figures import Curve
-from deeplimit.report.looks import GUIDE, INK, MISSING, PALETTE, heat, looks, shades
+from deeplimit.report.looks import GUIDE, INK, MISSING, PALETTE, diverging, heat, looks, shades
 
 
 def test_curves_of_one_name_share_a_colour_and_guides_are_neutral() -> None:
@@ -27,10 +27,11 @@ def test_curves_of_one_name_share_a_colour_and_guides_are_neutral() -> None:
     assert again[-1].dashes != again[0].dashes
 
 
-def test_colour_maps_stay_dark_enough_for_white_paper() -> None:
-    def luminance(color: tuple[float, float, float, float]) -> float:
-        return 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2]
+def luminance(color: tuple[float, float, float, float]) -> float:
+    return 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2]
 
+
+def test_colour_maps_stay_dark_enough_for_white_paper() -> None:
     assert luminance(shades()(1.0)) < 0.8
     assert luminance(heat()(0.0)) > 0.9 > 0.1 > luminance(heat()(1.0))  # a table may be light: it has no paper beneath
     assert heat().get_bad() == pytest.approx([int(MISSING[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0])
@@ -39,3 +40,10 @@ def test_colour_maps_stay_dark_enough_for_white_paper() -> None:
 def test_many_lines_are_still_told_apart() -> None:
     found = looks([Curve([1], [1]) for _ in range(3 * len(PALETTE))])
     assert len({(look.color, str(look.dashes)) for look in found}) == len(found)
+
+
+def test_a_diverging_scale_is_pale_in_the_middle_and_dark_at_both_ends() -> None:
+    middle, low, high = (luminance(diverging()(place)) for place in (0.5, 0.0, 1.0))
+    assert middle > 0.85
+    assert 0.1 < min(low, high) < max(low, high) < 0.4  # ink still shows on the ends
+    assert diverging().get_bad() == pytest.approx([int(MISSING[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0])

@@ -54,6 +54,8 @@ STRANGE: dict[str, Panel | HeatMap | Matrix] = {
     "matrix-texts": Matrix([[1.0], [0.2]], ["a"], ["c", "d"], "", "", texts=[["yes"], ["$no"]]),
     "matrix-empty": Matrix([], [], [], "verdict", "truth"),
     "heat-unordered": heat([[1.0, 2.0], [3.0, 4.0]], x=(2, 1)),
+    "heat-numbers": HeatMap([[1.0, 2.0], [3.0, 4.0]], (1, 2), (0.5, 0.1), "H", "β", "ratio", limits=(0.1, 10.0)),
+    "heat-line-nan": HeatMap([[1.0]], (1,), (2.0,), "H", "β", "ratio", lines=(Curve([1, 2], [NAN, 1], "contour"),)),
 }
 WITHOUT_DATA = {"none", "empty", "nan", "huge", "negative-on-log", "heat-empty", "heat-nan", "matrix-empty"}
 
@@ -126,3 +128,32 @@ def test_cells_of_a_table_of_shares_say_their_number(monkeypatch: pytest.MonkeyP
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(InputError, match=r"curve 'ours': expected x, y and band of one length, found \[2, 3\]"):
         plots.draw("a", [panel(Curve([1, 2], [1, 2, 3], label="ours"))])
+
+
+def test_a_table_with_numbers_on_both_axes_stands_to_scale_under_its_lines() -> None:
+    line = Curve([1.0, 3.0], [0.1, 0.4], "contour", style="dashed")
+    table = HeatMap(
+        [[1e-6, 1.0, 7.0], [2.0, 1.0, 1e6]], (1, 2, 3), (0.4, 0.1), "H", "β", "ratio", limits=(0.1, 10.0), lines=(line,)
+    )
+    with plots._style("a"):
+        canvas = plots._canvas([table])
+    ax = canvas.axes[0]
+    (cells,) = ax.collections
+    # Rows in increasing order of y, upwards; values beyond the limits keep the colour of the ends.
+    assert np.ma.getdata(cells.get_array()).tolist() == [[2.0, 1.0, 1e6], [1e-6, 1.0, 7.0]]  # type: ignore[arg-type]
+    assert cells.get_clim() == (0.1, 10.0)
+    assert ax.get_ylim() == pytest.approx((-0.05, 0.55))
+    assert ax.get_xlim() == pytest.approx((0.5, 3.5))
+    (drawn,) = ax.get_lines()
+    assert (list(drawn.get_xdata()), list(drawn.get_ydata())) == ([1.0, 3.0], [0.1, 0.4])  # type: ignore[arg-type]
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["contour"]
+
+
+def test_a_table_of_categories_is_read_top_down_on_a_sequential_scale() -> None:
+    with plots._style("a"):
+        ax = plots._canvas([heat([[1.0, 2.0], [3.0, 4.0]])]).axes[0]
+    (cells,) = ax.collections
+    assert ax.get_ylim() == (1.5, -0.5)
+    assert cells.get_clim() == (1.0, 4.0)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["2", "4"]
+    assert not ax.get_lines()

@@ -41,6 +41,12 @@ def heat() -> Colormap:
     return colors.with_extremes(bad=MISSING)
 
 
+def diverging() -> Colormap:
+    """Blue to red with a pale middle, ends cut so that ink shows on them, cells without a value grey."""
+    colors = ListedColormap(mpl.colormaps["RdBu_r"](np.linspace(0.08, 0.92, 256)), name="diverging")
+    return colors.with_extremes(bad=MISSING)
+
+
 def looks(curves: Sequence[Curve]) -> list[Look]:
     """A look per curve.
 

@@ -19,7 +19,7 @@ from matplotlib.mathtext import MathTextParser
 from deeplimit.figures import HeatMap, Matrix, Panel
 from deeplimit.report import svg
 from deeplimit.report.axes import dress_linear, dress_log
-from deeplimit.report.looks import GUIDE, INK, MISSING, Look, heat, looks, shades
+from deeplimit.report.looks import DASHES, GUIDE, INK, MISSING, Look, diverging, heat, looks, shades
 from deeplimit.report.points import Array, drawable, paired, spread_out, thinned
 
 if TYPE_CHECKING:
@@ -357,41 +357,56 @@ def _handle(item: _Drawn) -> Any:
 
 
 def _heat_map(host: Host, ax: Axes, *, panel: HeatMap) -> None:
-    """A table of positive values: rows top-down, cells without a value grey."""
-    table, x = _table(panel)
+    """A table of positive values: categories top-down or numbers upwards, cells without a value grey."""
+    table, x, y = _table(panel)
     good = table[np.isfinite(table)]
     if not good.size:
         _no_data(ax)
         return
-    low, high = float(good.min()), float(good.max())
+    low, high = panel.limits or (float(good.min()), float(good.max()))
     norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
     cells = ax.pcolormesh(
         _edges(x),
-        np.arange(table.shape[0] + 1) - 0.5,
+        _edges(y),
         np.ma.masked_invalid(table),
-        cmap=heat(),
+        cmap=heat() if panel.limits is None else diverging(),
         norm=norm,
         rasterized=table.size > MANY_CELLS,
         edgecolors="face",
         linewidth=0.2,
     )
-    _dress_table(ax, panel, x=x)
-    bar = host.colorbar(cells, ax=ax, fraction=0.05, pad=0.03, aspect=28)
+    _over_table(host, ax, panel=panel)
+    _dress_table(ax, panel, x=x, y=y)
+    bar = host.colorbar(
+        cells, ax=ax, fraction=0.05, pad=0.03, aspect=28, extend="neither" if panel.limits is None else "both"
+    )
     bar.set_label(_text(panel.label))
     bar.outline.set_visible(False)
     dress_log(bar.ax.yaxis, (float(norm.vmin or low), float(norm.vmax or high)))
 
 
-def _table(panel: HeatMap) -> tuple[Array, Array]:
-    """The values as a table with one row per category, and its x positions in increasing order."""
+def _named_rows(panel: HeatMap) -> list[str]:
+    """The categories of a table; none where its rows stand at numbers."""
+    names = [part for part in panel.y if isinstance(part, str)]
+    return names if len(names) == len(panel.y) else []
+
+
+def _table(panel: HeatMap) -> tuple[Array, Array, Array]:
+    """The values as a table, and the positions of its columns and rows, both in increasing order."""
     x = drawable(panel.x, log=False)
     rows = [drawable(row, log=True) for row in panel.values]
     paired([x, *rows], panel.title)
     paired([np.empty(len(rows)), np.empty(len(panel.y))], panel.ylabel)
+    y = np.arange(len(rows), dtype=np.float64) if _named_rows(panel) else drawable(panel.y, log=False)  # type: ignore[arg-type]
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(x))
-    order = np.argsort(x, kind="stable")
-    order = order[np.isfinite(x[order])]
-    return table[:, order], x[order]
+    across, up = _increasing(x), _increasing(y)
+    return table[np.ix_(up, across)], x[across], y[up]
+
+
+def _increasing(positions: Array) -> Any:
+    """Places of the finite positions, in their order."""
+    order = np.argsort(positions, kind="stable")
+    return order[np.isfinite(positions[order])]
 
 
 def _edges(x: Array) -> Array:
@@ -402,10 +417,26 @@ def _edges(x: Array) -> Array:
     return np.concatenate([[x[0] - (x[1] - x[0]) / 2], middle, [x[-1] + (x[-1] - x[-2]) / 2]])
 
 
-def _dress_table(ax: Axes, panel: HeatMap, *, x: Array) -> None:
-    ticks = range(0, len(panel.y), -(-len(panel.y) // 14))
-    ax.set_yticks(list(ticks), [_text(panel.y[i]) for i in ticks])
-    ax.set_ylim(len(panel.y) - 0.5, -0.5)
+def _over_table(host: Host, ax: Axes, *, panel: HeatMap) -> None:
+    """Curves in ink over the cells, named below the panel; what leaves the table is cut."""
+    for curve in panel.lines:
+        x, y = drawable(curve.x, log=False), drawable(curve.y, log=False)
+        paired([x, y], curve.label)
+        ax.plot(x, y, color=INK, linestyle=DASHES.get(curve.style, "-"), linewidth=1.2, label=_text(curve.label))
+    if any(curve.label for curve in panel.lines):
+        host.legend(loc="outside lower center", ncols=len(panel.lines))
+
+
+def _dress_table(ax: Axes, panel: HeatMap, *, x: Array, y: Array) -> None:
+    names = _named_rows(panel)
+    if names:
+        ticks = range(0, len(names), -(-len(names) // 14))
+        ax.set_yticks(list(ticks), [_text(names[i]) for i in ticks])
+        ax.set_ylim(len(names) - 0.5, -0.5)
+    else:
+        ax.set_ylim(*_edges(y)[[0, -1]])
+        dress_linear(ax.yaxis, ax.get_ylim())
+    ax.set_xlim(*_edges(x)[[0, -1]])
     ax.tick_params(axis="y", length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)

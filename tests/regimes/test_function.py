@@ -84,3 +84,11 @@ def test_states_that_overflow_have_no_limit():
     deepest = dataclasses.replace(passage, displacement=torch.full((6,), torch.inf))
     verdict = judge_function({**runs, 256: dataclasses.replace(runs[256], passage=deepest)}, {})
     assert (verdict.label, verdict.reason) == ("none", "states overflow")
+
+
+def test_states_that_do_not_move_are_the_identity():
+    runs = seen("tied")
+    still = {
+        L: dataclasses.replace(r, passage=dataclasses.replace(r.passage, displacement=torch.zeros(6))) for L, r in runs.items() if r.passage
+    }
+    assert judge_function(still, {}).label == "identity"

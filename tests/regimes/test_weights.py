@@ -75,6 +75,8 @@ def test_equal_layers_are_hypothesis_1():
     verdict = judge_weights({L: layer.expand(1, L, 3, 4) for L in (8, 16, 32)})
     assert verdict.label == "hypothesis 1"
     assert verdict.evidence is None
+    zero = judge_weights({L: torch.zeros(1, L, 3, 4) for L in (8, 16, 32)})
+    assert (zero.label, zero.beta) == ("hypothesis 1", None)
 
 
 @pytest.mark.parametrize(

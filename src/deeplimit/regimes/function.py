@@ -12,6 +12,8 @@ Every number below is a slope in log L over at least 4 depths, with a t-interval
 - spread: standard deviation of the outputs over runs, beside their size. Falls: the limit is the same for every draw.
 - distance ‖F^L − F^{2L}‖ of the same run at successive depths, beside their size. Falls: that run converges.
 
+Spread and distance that are below a hundredth of the outputs at every depth count as fallen, whatever their slope.
+
 Reference: Cohen et al. 2021 (regimes); Marion et al. 2024 (neural ODE); Chizat 2025, arXiv 2509.10167 (mean ODE, rate 1/L + √D/√(LM)).
 """
 
@@ -54,6 +56,9 @@ STEADY = -0.25
 DIFFUSES = -0.5
 """Between the slopes of the variation along a diffusion, 0, and along an ODE, −1."""
 
+NEGLIGIBLE = 0.01
+"""Relative spread and distance of outputs below which functions are the same for all that training says."""
+
 _TINY = 1e-300  # equal runs have a logarithm too
 
 
@@ -92,8 +97,10 @@ def judge_function(runs: Mapping[int, Runs], weights: Mapping[str, WeightVerdict
     missing = _missing(runs)
     if missing:
         return FunctionVerdict("undecided", "undecided", learning, missing, learning_reason)
-    slopes, laws = _measure(runs)
-    draw = _draw(slopes["spread"])
+    if any(run.passage is not None and bool((run.passage.displacement == 0).any()) for run in runs.values()):
+        return FunctionVerdict("identity", "undecided", learning, "states do not move at all", learning_reason)
+    slopes, laws, sizes = _measure(runs)
+    draw: Draw = "the same for every draw" if sizes["spread"] < NEGLIGIBLE else _draw(slopes["spread"])
     label, reason = _classify(slopes, weights, draw=draw)
     if label in ("identity", "none", "undecided"):
         draw = "undecided"
@@ -121,10 +128,10 @@ def _classify(
             f"the quadratic variation of the states falls at an unclear exponent, {_said(variation)}: −1 is an ODE, 0 a diffusion",
         )
     path = f"states follow a path with a velocity (their quadratic variation has exponent {_said(variation)})"
-    if not slopes["distance"].high < FALLS and draw != "the same for every draw":
+    if not slopes["distance"].high < FALLS and draw != "the same for every draw" and slopes["spread"].low > -STEADY:
         return (
             "undecided",
-            f"{path}, yet outputs at successive depths do not clearly approach each other ({_said(slopes['distance'])})",
+            f"{path}, yet outputs of different draws move apart with depth (exponent {_said(slopes['spread'])})",
         )
     if "nonlinearity" in slopes and slopes["nonlinearity"].high < FALLS:
         return (
@@ -180,8 +187,10 @@ def _missing(runs: Mapping[int, Runs]) -> str:
     return ""
 
 
-def _measure(runs: Mapping[int, Runs]) -> tuple[dict[str, Measured], dict[str, ConvergenceLaw]]:
-    """Slopes of all quantities, and the laws with a limit value."""
+def _measure(
+    runs: Mapping[int, Runs],
+) -> tuple[dict[str, Measured], dict[str, ConvergenceLaw], dict[str, float]]:
+    """Slopes of all quantities, the laws with a limit value, and the largest spread and distance at any depth."""
     import torch
 
     seen = {depth: run.passage for depth, run in sorted(runs.items()) if run.passage is not None}
@@ -194,12 +203,13 @@ def _measure(runs: Mapping[int, Runs]) -> tuple[dict[str, Measured], dict[str, C
     if all(p.nonlinearity is not None for p in seen.values()):
         curves["nonlinearity"] = {d: p.nonlinearity for d, p in seen.items() if p.nonlinearity is not None}
     slopes = {name: _slope(curve) for name, curve in curves.items()}
-    laws = {}
+    laws, sizes = {}, {}
     for name in ("spread", "distance"):
+        sizes[name] = max(float(values.mean()) for values in curves[name].values())
         means = torch.stack(list(curves[name].values())).mean(1)
         if len(means) >= 4 and bool(means.isfinite().all()):
             laws[name] = convergence_law(list(curves[name]), means.tolist())
-    return slopes, laws
+    return slopes, laws, sizes
 
 
 def _spread(outputs: Tensor) -> Tensor:

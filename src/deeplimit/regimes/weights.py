@@ -296,12 +296,14 @@ def _interval(values: Tensor, over: str) -> Measured:
     return Measured(mean, mean - half, mean + half, count, f"{LEVEL:.0%} t-interval over {count} {over}")
 
 
-def _norm_exponent(weights: Mapping[int, Tensor], statistic: str) -> Exponent:
-    """β from the largest norm, or from the norm of the sum, over runs where there are several."""
+def _norm_exponent(weights: Mapping[int, Tensor], statistic: str) -> Exponent | None:
+    """β from the largest norm, or from the norm of the sum, over runs where there are several; None for weights that are 0."""
     from deeplimit.statistics import STATISTICS, Frobenius
 
     depths = _used(weights)
     curves = [STATISTICS[statistic](weights[depth].double(), Frobenius()).tolist() for depth in depths]
+    if min(min(curve) for curve in curves) <= 0:
+        return None
     runs = min(map(len, curves))
     by_run = {run: [curve[run] for curve in curves] for run in range(runs)}
     fit = power_law(depths, by_run[0]) if runs == 1 else power_law_over_seeds(depths, by_run)

@@ -1,0 +1,177 @@
+"""A family of networks of growing depth, trained depth by depth, with both verdicts before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from deeplimit.data import Pairs
+from deeplimit.draws import NamedDraw
+from deeplimit.records import Context, Cost, Label, Row
+from deeplimit.training import TrainingRun
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+    from deeplimit.networks import ResidualStack
+    from deeplimit.regimes import Regime, Runs
+
+UNSEEN = 1_000_003
+"""Seed of the inputs that functions are compared on."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Train each network of a run by itself, and judge the family before and after.
+
+    Rows, with the column `stage` (`before`, `after`): `weights`, one per role, and `function`, with the verdict as text in `label` (of the
+    function also in `draw`, `learning`); `slope.QUANTITY` and `beta`, `roughness` by `role`, with their intervals in `low` and `high`;
+    `spread` and `loss` at each depth; `kept`, the number of members whose training did not diverge at any depth.
+
+    Args:
+        run: what is trained; its networks are the depths. Its measures are not taken.
+        inputs: on which functions are compared.
+        labels: further columns of the rows.
+    """
+
+    revision: ClassVar[int] = 1
+    run_of: TrainingRun
+    inputs: Pairs
+    labels: Mapping[str, Label] = field(default_factory=dict, compare=False)
+
+    def run(self, context: Context) -> Iterator[Row]:
+        """Train, observe, judge."""
+        import torch
+
+        x = self.inputs.sample(NamedDraw().stream(UNSEEN))[0].to(getattr(torch, self.run_of.dtype))
+        seen = []
+        for number, network in enumerate(self.run_of.networks):
+            seen.append(self._trained(network, x, context=context))
+            context.progress((number + 1) / len(self.run_of.networks))
+        alive = torch.stack([one.alive for one in seen]).all(0)
+        yield {"quantity": "kept", "value": float(alive.sum())}
+        for stage in ("before", "after"):
+            runs = {one.depth: _members(getattr(one, stage), alive) for one in seen}
+            for row in _judged(runs):
+                yield {**row, "stage": stage}
+        for one in seen:
+            values = zip(self.run_of.seeds, one.losses.tolist(), strict=True)
+            yield from (
+                {"depth": one.depth, "seed": s, "quantity": "loss", "value": v, "stage": "after"} for s, v in values
+            )
+
+    def cost(self) -> Cost:
+        """That of training, without the weights on disk."""
+        return dataclasses.replace(self.run_of.cost(), disk_bytes=1e5)
+
+    def probe(self, context: Context) -> float:
+        """Some iterations of the shallowest and of the deepest network, in proportion."""
+        seconds = 0.0
+        for network in (self.run_of.networks[0], self.run_of.networks[-1]):
+            few = dataclasses.replace(self.run_of, networks=(network,), iterations=5, keep_weights=False)
+            start = time.perf_counter()
+            list(few.run(Context(engine=context.engine, threads=context.threads)))
+            seconds += (time.perf_counter() - start) / 6 * self.run_of.iterations
+        return seconds * len(self.run_of.networks) / 3
+
+    def _trained(self, network: ResidualStack, x: Tensor, *, context: Context) -> _Seen:
+        """Both observations of one depth."""
+        import torch
+
+        from deeplimit.regimes import observe
+        from deeplimit.training import draw_members
+
+        run = dataclasses.replace(self.run_of, networks=(network,), measures=(), keep_weights=True)
+        own = Context(engine=context.engine, device=context.device, threads=context.threads)
+        for _ in run.run(own):
+            pass
+        final = {name.partition("/")[2]: torch.from_numpy(array) for name, array in own.weights.items()}
+        initial, (inputs, targets) = draw_members(network, run.data, seeds=run.seeds, draw=run.draw, dtype=run.dtype)
+        context.provenance.update(own.provenance)
+        with torch.no_grad():
+            losses = run.loss(network(final, inputs[:, :_LOOKED_AT]), targets[:, :_LOOKED_AT])
+        after = observe(network, final, x=x, initial=initial, engine=context.engine)
+        before = observe(network, initial, x=x, engine=context.engine)
+        return _Seen(network.depth, before, after, losses)
+
+
+_LOOKED_AT = 2048  # samples that the final loss is taken over
+
+
+@dataclass(frozen=True)
+class _Seen:
+    depth: int
+    before: Runs
+    after: Runs
+    losses: Tensor
+
+    @property
+    def alive(self) -> Tensor:
+        """Which members are finite after training, `[E]`."""
+        return self.losses.isfinite()
+
+
+def _members(runs: Runs, alive: Tensor) -> Runs:
+    """Those members of an ensemble that are alive."""
+    parts: dict[str, Any] = {"weights": {role: w[alive] for role, w in runs.weights.items()}}
+    if runs.passage is not None:
+        named: dict[str, Any] = {name: v if v is None else v[alive] for name, v in vars(runs.passage).items()}
+        parts["passage"] = dataclasses.replace(runs.passage, **named)
+    if runs.movement is not None:
+        parts["movement"] = runs.movement[alive]
+    return dataclasses.replace(runs, **parts)
+
+
+def _judged(runs: Mapping[int, Runs]) -> Iterator[Row]:
+    """Both verdicts as rows."""
+    from deeplimit.regimes import regime
+
+    found = regime(runs) if min(r.count for r in runs.values()) else None
+    if found is None:
+        return
+    yield from _weight_rows(found)
+    function = found.function
+    texts = {"label": function.label, "draw": function.draw, "learning": function.learning, "reason": function.reason}
+    yield {"quantity": "function", "value": 1.0, **texts}
+    for name, slope in function.slopes.items():
+        yield {"quantity": f"slope.{name}", "value": slope.value, "low": slope.low, "high": slope.high}
+    for depth, seen in runs.items():
+        if seen.passage is not None:
+            outputs = seen.passage.outputs.double()
+            spread = float(outputs.var(0).mean().sqrt() / outputs.square().mean().sqrt())
+            yield {"depth": depth, "quantity": "spread", "value": spread}
+
+
+def _weight_rows(found: Regime) -> Iterator[Row]:
+    for role, verdict in found.weights.items():
+        yield {"quantity": "weights", "value": 1.0, "role": role, "label": verdict.label, "reason": verdict.reason}
+        for name, number in (("beta", verdict.beta), ("roughness", verdict.roughness)):
+            if number is not None:
+                yield {"quantity": name, "value": number.value, "low": number.low, "high": number.high, "role": role}
+
+
+def verdict(rows: pl.DataFrame, quantity: str, *, stage: str = "after", **columns: object) -> list[str]:
+    """The labels of a verdict in some rows: one of the function, one per role of the weights.
+
+    Raises:
+        LookupError: there is none.
+    """
+    import polars as pl
+
+    given = {"quantity": quantity, "stage": stage, **columns}
+    found = rows.filter(*(pl.col(name) == value for name, value in given.items()))
+    if found.is_empty():
+        raise LookupError("no verdict with " + ", ".join(f"{name} = {value}" for name, value in given.items()))
+    return [str(label) for label in found["label"]]
+
+
+def summary(labels: Sequence[str]) -> str:
+    """One word for the weights of several roles: the roughest decides."""
+    for label in ("undecided", "sparse", "piecewise", "i.i.d.-like", "hypothesis 2"):
+        if label in labels:
+            return label
+    return "hypothesis 1"

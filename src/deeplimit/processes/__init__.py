@@ -10,6 +10,7 @@ from deeplimit.processes.fractional import FractionalBrownianMotion, FractionalN
 from deeplimit.processes.functions import Function, GaussianProcess
 from deeplimit.processes.layers import IID, Constant, Tied, Zero
 from deeplimit.processes.process import ContinuousPath, Path, Process
+from deeplimit.processes.trend_and_noise import TrendAndNoise, TrendAndNoisePath
 
 __all__ = [
     "IID",
@@ -24,6 +25,8 @@ __all__ = [
     "Path",
     "Process",
     "Tied",
+    "TrendAndNoise",
+    "TrendAndNoisePath",
     "Uniform",
     "Zero",
 ]

@@ -64,7 +64,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "engines.*:*Engine.*",
         "positional",
     ): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
-    ("networks.initialisation:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
+    ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("training.optimizers:*.update", "positional"): "an interface in one line: network, parameters, gradients, slots",
     (
         "report.write:write_report",

@@ -9,7 +9,10 @@ from deeplimit import checks
 from deeplimit.study import Subject
 
 #: Name on the command line -> module whose `paper` is the `Paper`.
-PAPERS: dict[str, str] = {"marion2024": "deeplimit.papers.marion2024"}
+PAPERS: dict[str, str] = {
+    "marion2024": "deeplimit.papers.marion2024",
+    "cohen2021": "deeplimit.papers.cohen2021",
+}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from deeplimit.processes import (
     Normal,
     Process,
     Tied,
+    TrendAndNoise,
     Uniform,
     Zero,
 )
@@ -98,6 +99,7 @@ PROCESSES: dict[str, Process] = {
     "function": Function(ramp),
     "fractional": FractionalBrownianMotion(0.3, finest=720),
     "fractional-noise": FractionalNoise(0.7, finest=720),
+    "trend-and-noise": TrendAndNoise(GaussianProcess(0.3), 0.5, 0.4, finest=720),
 }
 """Processes that give weights of shape (4, 3)."""
 

@@ -64,7 +64,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "engines.*:*Engine.*",
         "positional",
     ): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
-    ("networks.initialisation:*", "positional"): "an interface in one line: branch, depth, stream",
+    ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
+    ("*:*.shared", "positional"): "the same",
     ("training.optimizers:*.update", "positional"): "an interface in one line: network, parameters, gradients, slots",
     (
         "report.write:write_report",

@@ -1,8 +1,15 @@
-"""The continuous objects that deep networks tend to, with reference solutions: the neural ODE and its training dynamics."""
+"""The continuous objects that deep networks tend to, with reference solutions.
+
+The neural ODE (`solve`) and its training dynamics; the alternative, linear ODE; the SDE; the mean ODE; and the limits of backpropagation.
+"""
 
 from __future__ import annotations
 
+from deeplimit.limits.jacobians import gradient_factors, jacobians, layer_maps, ode_maps
+from deeplimit.limits.linear import linearised, solve_linear, trends
+from deeplimit.limits.mean import MeanSolution, solve_mean
 from deeplimit.limits.ode import Solution, solve, solve_within
+from deeplimit.limits.sde import quadratic_variation, sde_maps, solve_sde, trajectory
 from deeplimit.limits.training_flow import Clip, TrainingFlow, integrate, squared_norm
 from deeplimit.limits.weights import (
     PiecewiseLinear,
@@ -18,19 +25,32 @@ from deeplimit.limits.weights import (
 
 __all__ = [
     "Clip",
+    "MeanSolution",
     "PiecewiseLinear",
     "Solution",
     "Spline",
     "TrainingFlow",
     "Weights",
+    "gradient_factors",
     "initial",
     "integrate",
+    "jacobians",
+    "layer_maps",
+    "linearised",
+    "ode_maps",
     "on_grid",
+    "quadratic_variation",
+    "sde_maps",
     "solve",
+    "solve_linear",
+    "solve_mean",
+    "solve_sde",
     "solve_within",
     "splined",
     "squared_norm",
     "stack",
     "together",
     "trained",
+    "trajectory",
+    "trends",
 ]

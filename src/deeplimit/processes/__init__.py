@@ -11,6 +11,7 @@ from deeplimit.processes.functions import Function, GaussianProcess
 from deeplimit.processes.layers import IID, Constant, Tied, Zero
 from deeplimit.processes.process import ContinuousPath, Path, Process
 from deeplimit.processes.scaled import DepthScaled
+from deeplimit.processes.trend_and_noise import TrendAndNoise, TrendAndNoisePath
 
 __all__ = [
     "IID",
@@ -26,6 +27,8 @@ __all__ = [
     "Path",
     "Process",
     "Tied",
+    "TrendAndNoise",
+    "TrendAndNoisePath",
     "Uniform",
     "Zero",
 ]

@@ -89,6 +89,8 @@ def test_states_that_overflow_have_no_limit():
 def test_states_that_do_not_move_are_the_identity():
     runs = seen("tied")
     still = {
-        L: dataclasses.replace(r, passage=dataclasses.replace(r.passage, displacement=torch.zeros(6))) for L, r in runs.items() if r.passage
+        L: dataclasses.replace(r, passage=dataclasses.replace(r.passage, displacement=torch.zeros(6)))
+        for L, r in runs.items()
+        if r.passage
     }
     assert judge_function(still, {}).label == "identity"

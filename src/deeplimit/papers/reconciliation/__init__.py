@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from deeplimit.papers import Paper
-from deeplimit.papers.reconciliation import zoo
+from deeplimit.papers.reconciliation import known, roughness_map, walk, zoo
 
 paper = Paper(
     name="reconciliation",
     title="Do trained weights follow a neural ODE?",
     citation="Between Cohen, Cont, Rossier, Xu (ICML 2021), Marion et al. (ICLR 2024) and Marion et al. (JMLR 2025).",
-    studies=(*zoo.STUDIES,),
+    studies=(*walk.STUDIES, *known.STUDIES, *roughness_map.STUDIES, *zoo.STUDIES),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
 
-    from deeplimit.networks import ResidualStack
     from deeplimit.regimes import Regime, Runs
 
 UNSEEN = 1_000_003
@@ -26,20 +24,20 @@ UNSEEN = 1_000_003
 
 @dataclass(frozen=True)
 class Family:
-    """Train each network of a run by itself, and judge the family before and after.
+    """Train networks of one kind at several depths, and judge the family before and after.
 
     Rows, with the column `stage` (`before`, `after`): `weights`, one per role, and `function`, with the verdict as text in `label` (of the
     function also in `draw`, `learning`); `slope.QUANTITY` and `beta`, `roughness` by `role`, with their intervals in `low` and `high`;
     `spread` and `loss` at each depth; `kept`, the number of members whose training did not diverge at any depth.
 
     Args:
-        run: what is trained; its networks are the depths. Its measures are not taken.
+        runs: one of one network at each depth, of the same seeds. Their measures are not taken.
         inputs: on which functions are compared.
         labels: further columns of the rows.
     """
 
     revision: ClassVar[int] = 1
-    run_of: TrainingRun
+    runs: tuple[TrainingRun, ...]
     inputs: Pairs
     labels: Mapping[str, Label] = field(default_factory=dict, compare=False)
 
@@ -47,11 +45,12 @@ class Family:
         """Train, observe, judge."""
         import torch
 
-        x = self.inputs.sample(NamedDraw().stream(UNSEEN))[0].to(getattr(torch, self.run_of.dtype))
+        x = self.inputs.sample(NamedDraw().stream(UNSEEN))[0].to(getattr(torch, self.runs[0].dtype))
         seen = []
-        for number, network in enumerate(self.run_of.networks):
-            seen.append(self._trained(network, x, context=context))
-            context.progress((number + 1) / len(self.run_of.networks))
+        whole = sum(run.cost().layer_steps for run in self.runs)
+        for number, run in enumerate(self.runs):
+            seen.append(_trained(run, x, context=context))
+            context.progress(sum(done.cost().layer_steps for done in self.runs[: number + 1]) / whole)
         alive = torch.stack([one.alive for one in seen]).all(0)
         yield {"quantity": "kept", "value": float(alive.sum())}
         for stage in ("before", "after"):
@@ -59,44 +58,40 @@ class Family:
             for row in _judged(runs):
                 yield {**row, "stage": stage}
         for one in seen:
-            values = zip(self.run_of.seeds, one.losses.tolist(), strict=True)
+            values = zip(self.runs[0].seeds, one.losses.tolist(), strict=True)
             yield from (
                 {"depth": one.depth, "seed": s, "quantity": "loss", "value": v, "stage": "after"} for s, v in values
             )
 
     def cost(self) -> Cost:
         """That of training, without the weights on disk."""
-        return dataclasses.replace(self.run_of.cost(), disk_bytes=1e5)
+        costs = [run.cost() for run in self.runs]
+        return Cost(sum(c.layer_steps for c in costs), max(c.memory_bytes for c in costs), 1e5)
 
     def probe(self, context: Context) -> float:
-        """Some iterations of the shallowest and of the deepest network, in proportion."""
-        seconds = 0.0
-        for network in (self.run_of.networks[0], self.run_of.networks[-1]):
-            few = dataclasses.replace(self.run_of, networks=(network,), iterations=5, keep_weights=False)
-            start = time.perf_counter()
-            list(few.run(Context(engine=context.engine, threads=context.threads)))
-            seconds += (time.perf_counter() - start) / 6 * self.run_of.iterations
-        return seconds * len(self.run_of.networks) / 3
+        """What the runs say themselves."""
+        return sum(run.probe(context) for run in (self.runs[0], self.runs[-1])) * len(self.runs) / 3
 
-    def _trained(self, network: ResidualStack, x: Tensor, *, context: Context) -> _Seen:
-        """Both observations of one depth."""
-        import torch
 
-        from deeplimit.regimes import observe
-        from deeplimit.training import draw_members
+def _trained(run: TrainingRun, x: Tensor, *, context: Context) -> _Seen:
+    """Both observations of one depth."""
+    import torch
 
-        run = dataclasses.replace(self.run_of, networks=(network,), measures=(), keep_weights=True)
-        own = Context(engine=context.engine, device=context.device, threads=context.threads)
-        for _ in run.run(own):
-            pass
-        final = {name.partition("/")[2]: torch.from_numpy(array) for name, array in own.weights.items()}
-        initial, (inputs, targets) = draw_members(network, run.data, seeds=run.seeds, draw=run.draw, dtype=run.dtype)
-        context.provenance.update(own.provenance)
-        with torch.no_grad():
-            losses = run.loss(network(final, inputs[:, :_LOOKED_AT]), targets[:, :_LOOKED_AT])
-        after = observe(network, final, x=x, initial=initial, engine=context.engine)
-        before = observe(network, initial, x=x, engine=context.engine)
-        return _Seen(network.depth, before, after, losses)
+    from deeplimit.regimes import observe
+    from deeplimit.training import draw_members
+
+    (network,) = run.networks
+    own = Context(engine=context.engine, device=context.device, threads=context.threads)
+    for _ in dataclasses.replace(run, measures=(), keep_weights=True).run(own):
+        pass
+    context.provenance.update(own.provenance)
+    final = {name.partition("/")[2]: torch.from_numpy(array) for name, array in own.weights.items()}
+    initial, (inputs, targets) = draw_members(network, run.data, seeds=run.seeds, draw=run.draw, dtype=run.dtype)
+    with torch.no_grad():
+        losses = run.loss(network(final, inputs[:, :_LOOKED_AT]), targets[:, :_LOOKED_AT])
+    after = observe(network, final, x=x, initial=initial, engine=context.engine)
+    before = observe(network, initial, x=x, engine=context.engine)
+    return _Seen(network.depth, before, after, losses)
 
 
 _LOOKED_AT = 2048  # samples that the final loss is taken over

@@ -117,18 +117,21 @@ def _classify(
         return "none", f"states move ever further with depth (exponent {_said(moved)})"
     if moved.high < FALLS:
         return "identity", f"states move ever less with depth (exponent {_said(moved)})"
+    what = f"the quadratic variation of the states has exponent {_said(variation)}"
     if variation.low > DIFFUSES and variation.high > STEADY:
-        return (
-            "SDE",
-            f"the quadratic variation of the states does not fall with depth (exponent {_said(variation)}; an ODE has −1)",
-        )
+        return "SDE", f"{what}: it does not fall with depth as along an ODE, where it is −1"
     if not variation.high < DIFFUSES:
-        return (
-            "undecided",
-            f"the quadratic variation of the states falls at an unclear exponent, {_said(variation)}: −1 is an ODE, 0 a diffusion",
-        )
-    path = f"states follow a path with a velocity (their quadratic variation has exponent {_said(variation)})"
-    if not slopes["distance"].high < FALLS and draw != "the same for every draw" and slopes["spread"].low > -STEADY:
+        return "undecided", f"{what}: −1 is an ODE, 0 a diffusion"
+    return _which_ode(slopes, weights, draw=draw)
+
+
+def _which_ode(
+    slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw
+) -> tuple[FunctionLabel, str]:
+    """States follow a path with a velocity: an ODE, if the function converges, and of which kind?"""
+    path = f"states follow a path with a velocity (their quadratic variation has exponent {_said(slopes['variation'])})"
+    converges = slopes["distance"].high < FALLS or draw == "the same for every draw"
+    if not converges and slopes["spread"].low > -STEADY:
         return (
             "undecided",
             f"{path}, yet outputs of different draws move apart with depth (exponent {_said(slopes['spread'])})",
@@ -138,18 +141,16 @@ def _classify(
             "linear ODE",
             f"{path}, and only σ′(0) survives in the layers (nonlinearity falls as L^{_said(slopes['nonlinearity'])})",
         )
-    return _which_ode(weights, draw=draw, path=path)
-
-
-def _which_ode(weights: Mapping[str, WeightVerdict], *, draw: Draw, path: str) -> tuple[FunctionLabel, str]:
-    """An ODE with the nonlinearity: of smooth weights, or of the mean of rough ones."""
     labels = {verdict.label for verdict in weights.values()} - {"undecided"}
-    rough = labels - {"hypothesis 1"}
     if not labels:
         return "undecided", f"{path}; which ODE it is depends on the weights, on which there is no verdict"
-    if not rough:
+    if labels == {"hypothesis 1"}:
         return "neural ODE", f"{path}; the weights have a limit as functions of depth"
-    what = f"{path}; weights are rough ({', '.join(sorted(rough))})"
+    return _rough_ode(f"{path}; weights are rough ({', '.join(sorted(labels - {'hypothesis 1'}))})", draw)
+
+
+def _rough_ode(what: str, draw: Draw) -> tuple[FunctionLabel, str]:
+    """Rough weights do not mean no ODE: do they average out?"""
     if draw == "the same for every draw":
         return "mean ODE", f"{what}, and average out: outputs of different draws approach each other"
     if draw == "depends on the draw":

@@ -31,7 +31,7 @@ FLOW = 7.0
 BELOW = 1e-3
 
 
-def mean_field(depth: int, width: int, init: Process) -> ResidualStack:
+def mean_field(depth: int, *, width: int, init: Process) -> ResidualStack:
     """h + V σ(W h) / (L M) with V = 0 at the start."""
     scaling = MeanFieldScaling(width=width)
     branch = Perceptron(STATE, width, GELU(), normalised=False)
@@ -66,7 +66,7 @@ def _tasks(settings: Settings) -> Iterator[Task]:
     for width in (NARROW, WIDE):
         for name, init in (("independent", IID(normal)), ("tied", Tied(normal))):
             yield _family(
-                lambda depth, width=width, init=init: mean_field(depth, width, init),  # type: ignore[misc]
+                lambda depth, width=width, init=init: mean_field(depth, width=width, init=init),  # type: ignore[misc]
                 settings,
                 optimizer=SGD(FLOW * width, layer_factor=True),
                 name=f"{name}, M = {width}",
@@ -77,7 +77,7 @@ def _tasks(settings: Settings) -> Iterator[Task]:
 AVERAGED, EQUAL, DIFFUSED = f"independent, M = {WIDE}", f"tied, M = {WIDE}", "independent, 1/√L"
 
 
-def slope(name: str, network: str, stage: str = "after") -> Callable[[pl.DataFrame], Measured]:
+def slope(name: str, *, network: str, stage: str = "after") -> Callable[[pl.DataFrame], Measured]:
     """The measure of a slope in log L of the function, with its interval over seeds."""
 
     def measure(rows: pl.DataFrame) -> Measured:
@@ -94,7 +94,7 @@ def slope(name: str, network: str, stage: str = "after") -> Callable[[pl.DataFra
     return measure
 
 
-def labelled(quantity: str, network: str, expected: str, stage: str = "after") -> Callable[[pl.DataFrame], Measured]:
+def labelled(quantity: str, *, network: str, expected: str, stage: str = "after") -> Callable[[pl.DataFrame], Measured]:
     """The measure that is 1 where a verdict is the expected one, 0 where it is another; no measure where it abstains."""
 
     def measure(rows: pl.DataFrame) -> Measured:
@@ -114,7 +114,7 @@ def _verdict_claim(name: str, statement: str, *, quantity: str, network: str, ex
         statement,
         "Chizat 2025 (arXiv 2509.10167); Marion et al. 2024, Theorem 4",
         f"1 where the verdict on trained networks is {expected}",
-        labelled(quantity, network, expected),
+        labelled(quantity, network=network, expected=expected),
         expected=1.0,
         tolerance=0.0,
         source="theorem",
@@ -128,7 +128,7 @@ CLAIMS = (
         "Independent layers average out: the spread of trained outputs over seeds falls as (L M)^(−1/2) for L M ≥ 1000.",
         "Chizat 2025 (arXiv 2509.10167)",
         "exponent in L of the spread at M = 32, L ≥ 32",
-        slope("spread", AVERAGED),
+        slope("spread", network=AVERAGED),
         expected=-0.5,
         tolerance=0.1,
         source="theorem",
@@ -139,7 +139,7 @@ CLAIMS = (
         "Equal layers at the start do not: the spread stays, whatever the depth.",
         "Marion et al. 2024, Theorem 4",
         "exponent in L of the spread at M = 32, L ≥ 32, equal layers",
-        slope("spread", EQUAL),
+        slope("spread", network=EQUAL),
         expected=0.0,
         tolerance=0.1,
         source="theorem",

@@ -62,7 +62,7 @@ def _run(process: Process, beta: float, depth: int, settings: Settings) -> Train
     )
 
 
-def function_at(rows: pl.DataFrame, rough: str, beta: float, *, stage: str = "after") -> str:
+def function_at(rows: pl.DataFrame, rough: str, *, beta: float, stage: str = "after") -> str:
     """The verdict on the function at a point of the map; `diverged` where fewer than 2 seeds survived training."""
     try:
         return verdict(rows, "function", stage=stage, rough=rough, exponent=beta)[0]
@@ -70,7 +70,7 @@ def function_at(rows: pl.DataFrame, rough: str, beta: float, *, stage: str = "af
         return "diverged"
 
 
-def weights_at(rows: pl.DataFrame, rough: str, beta: float, *, stage: str = "after") -> str:
+def weights_at(rows: pl.DataFrame, rough: str, *, beta: float, stage: str = "after") -> str:
     """The verdict on the weights, of the roughest role."""
     try:
         return summary(verdict(rows, "weights", stage=stage, rough=rough, exponent=beta))
@@ -94,7 +94,7 @@ def unchanged(rows: pl.DataFrame) -> Measured:
     from scipy.stats import binomtest
 
     pairs = [
-        (function_at(rows, rough, beta, stage="before"), function_at(rows, rough, beta))
+        (function_at(rows, rough, beta=beta, stage="before"), function_at(rows, rough, beta=beta))
         for rough in ROUGHNESS
         for beta in BETAS
     ]
@@ -125,37 +125,37 @@ CLAIMS = (
     _claim(
         "sde",
         "Independent weights at β = ½ give an SDE at initialisation.",
-        reading=lambda rows: function_at(rows, "noise, H = 0.5", 0.5, stage="before"),
+        reading=lambda rows: function_at(rows, "noise, H = 0.5", beta=0.5, stage="before"),
         expected=("SDE",),
     ),
     _claim(
         "identity",
         "Independent weights at β = 1 give the identity at initialisation.",
-        reading=lambda rows: function_at(rows, "noise, H = 0.5", 1.0, stage="before"),
+        reading=lambda rows: function_at(rows, "noise, H = 0.5", beta=1.0, stage="before"),
         expected=("identity",),
     ),
     _claim(
         "smooth",
         "Smooth weights at β = 1 give a neural ODE, at initialisation and after training.",
-        reading=lambda rows: function_at(rows, "smooth", 1.0),
+        reading=lambda rows: function_at(rows, "smooth", beta=1.0),
         expected=("neural ODE",),
     ),
     _claim(
         "smooth-weights",
         "Weights that start smooth at β = 1 stay so in training.",
-        reading=lambda rows: weights_at(rows, "smooth", 1.0),
+        reading=lambda rows: weights_at(rows, "smooth", beta=1.0),
         expected=("hypothesis 1",),
     ),
     _claim(
         "explosion",
         "Smooth weights at β = ½ explode at initialisation.",
-        reading=lambda rows: function_at(rows, "smooth", 0.5, stage="before"),
+        reading=lambda rows: function_at(rows, "smooth", beta=0.5, stage="before"),
         expected=("none",),
     ),
     _claim(
         "rough-path",
         "Rough paths (H = 0.3) at β = 1 give an ODE too: what counts is that weights have a limit, not that it is smooth.",
-        reading=lambda rows: function_at(rows, "path, H = 0.3", 1.0),
+        reading=lambda rows: function_at(rows, "path, H = 0.3", beta=1.0),
         expected=("neural ODE",),
     ),
 )
@@ -168,7 +168,7 @@ def _panels(rows: pl.DataFrame) -> list[Matrix]:
 
 def _map(rows: pl.DataFrame, stage: str) -> Matrix:
     shade = {"neural ODE": 0.35, "linear ODE": 0.3, "mean ODE": 0.25, "ODE of the draw": 0.25, "SDE": 0.15, "none": 0.7}
-    texts = [[function_at(rows, rough, beta, stage=stage) for beta in BETAS] for rough in ROUGHNESS]
+    texts = [[function_at(rows, rough, beta=beta, stage=stage) for beta in BETAS] for rough in ROUGHNESS]
     shades = [[float("nan") if t in ("undecided", "diverged") else shade.get(t, 0.0) for t in row] for row in texts]
     title = "before training" if stage == "before" else "after training"
     return Matrix(shades, [f"β = {beta:g}" for beta in BETAS], list(ROUGHNESS), "", "first weights", title, texts)

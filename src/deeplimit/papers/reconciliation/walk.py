@@ -195,7 +195,7 @@ def _tasks(settings: Settings) -> Iterator[Task]:
 MATRICES = ("A", "V", "W")
 
 
-def weights_of(rows: pl.DataFrame, group: str, step: str, *, stage: str = "after") -> str:
+def weights_of(rows: pl.DataFrame, group: str, *, step: str, stage: str = "after") -> str:
     """One verdict on the matrices of a step: that of the roughest role."""
     import polars as pl
 
@@ -203,7 +203,7 @@ def weights_of(rows: pl.DataFrame, group: str, step: str, *, stage: str = "after
     return summary(verdict(own, "weights", stage=stage, group=group, step=step))
 
 
-def function_of(rows: pl.DataFrame, group: str, step: str) -> str:
+def function_of(rows: pl.DataFrame, group: str, *, step: str) -> str:
     """The verdict on the function of a step."""
     return verdict(rows, "function", group=group, step=step)[0]
 
@@ -250,7 +250,7 @@ FIRST, SECOND, THIRD, FOURTH, *_, LAST = PATH
 
 def _same_on_the_rest(rows: pl.DataFrame) -> str:
     """The verdict on the function that all steps from the fourth on share; `undecided` where one abstains."""
-    found = {function_of(rows, "path", step) for step in list(PATH)[3:]}
+    found = {function_of(rows, "path", step=step) for step in list(PATH)[3:]}
     return found.pop() if len(found) == 1 else "undecided" if "undecided" in found else " and ".join(sorted(found))
 
 
@@ -258,32 +258,32 @@ CLAIMS = (
     _claim(
         "start",
         "In the setting of Cohen et al. 2021 only σ′(0) survives: the network follows the linear ODE, α + β = 1 with α < 1.",
-        lambda rows: function_of(rows, "path", FIRST),
+        lambda rows: function_of(rows, "path", step=FIRST),
         "linear ODE",
     ),
     _claim(
         "end-function",
         "In the setting of Marion et al. 2024 the trained network follows a neural ODE.",
-        lambda rows: function_of(rows, "path", LAST),
+        lambda rows: function_of(rows, "path", step=LAST),
         "neural ODE",
     ),
     _claim(
         "end-weights",
         "In the setting of Marion et al. 2024 trained weights have a limit as functions of depth.",
-        lambda rows: weights_of(rows, "path", LAST),
+        lambda rows: weights_of(rows, "path", step=LAST),
         "hypothesis 1",
     ),
     _claim(
         "delta",
         "Fixing δ at 1/L, and nothing else, turns the linear ODE of Cohen et al. into a neural ODE.",
-        lambda rows: function_of(rows, "path", SECOND),
+        lambda rows: function_of(rows, "path", step=SECOND),
         "neural ODE",
     ),
     _claim(
         "rate",
         "With a fixed δ, gradient descent at a rate that does not grow with depth leaves the neural ODE: in a fixed number of iterations"
         " deeper networks learn less.",
-        lambda rows: function_of(rows, "path", THIRD),
+        lambda rows: function_of(rows, "path", step=THIRD),
         "linear ODE",
         "identity",
     ),
@@ -297,32 +297,32 @@ CLAIMS = (
         "smooth-start",
         "With a trained δ, weights that start smooth and of size 1 give a neural ODE as well: small independent weights are half of the"
         " reason for the linear ODE.",
-        lambda rows: function_of(rows, "from Cohen", "smooth"),
+        lambda rows: function_of(rows, "from Cohen", step="smooth"),
         "neural ODE",
     ),
     _claim(
         "optimiser",
         "With a trained δ the verdict does not depend on the optimiser: plain SGD gives the linear ODE too.",
-        lambda rows: function_of(rows, "from Cohen", "SGD"),
+        lambda rows: function_of(rows, "from Cohen", step="SGD"),
         "linear ODE",
     ),
     _claim(
         "independent-weights",
         "Independent layers at the start, and nothing else, leave the trained weights of Marion et al. rough.",
-        lambda rows: weights_of(rows, "from Marion", "independent"),
+        lambda rows: weights_of(rows, "from Marion", step="independent"),
         "i.i.d.-like",
     ),
     _claim(
         "independent-function",
         "Rough weights do not mean no ODE: with them the network follows an ODE of the mean, the same for every draw.",
-        lambda rows: function_of(rows, "from Marion", "independent"),
+        lambda rows: function_of(rows, "from Marion", step="independent"),
         "mean ODE",
     ),
     _claim(
         "diffusion",
         "Independent layers, the factor 1/√L and a learning rate that does not grow with depth: trained networks stay in the SDE regime,"
         " which neither paper shows.",
-        lambda rows: function_of(rows, "from Marion", "independent, 1/√L, rate not × L"),
+        lambda rows: function_of(rows, "from Marion", step="independent, 1/√L, rate not × L"),
         "SDE",
     ),
 )
@@ -345,7 +345,7 @@ def _group(rows: pl.DataFrame, group: str) -> Matrix:
         if function.is_empty():
             raise LookupError(f"no verdict at {step}")
         draw = {"the same for every draw": "one", "depends on the draw": "of the draw"}.get(function["draw"][0], "?")
-        weights = weights_of(rows, group, step)
+        weights = weights_of(rows, group, step=step)
         texts.append([weights, function["label"][0], draw, function["learning"][0]])
     smooth = {"hypothesis 1": 0.25, "neural ODE": 0.25, "undecided": float("nan"), "?": float("nan")}
     shades = [[smooth.get(text, 0.0) for text in row] for row in texts]

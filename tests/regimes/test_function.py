@@ -94,3 +94,24 @@ def test_states_that_do_not_move_are_the_identity():
         if r.passage
     }
     assert judge_function(still, {}).label == "identity"
+
+
+def with_outputs(runs, outputs):
+    """Runs whose outputs are replaced by a function of depth."""
+    return {
+        L: dataclasses.replace(r, passage=dataclasses.replace(r.passage, outputs=outputs(L)))
+        for L, r in runs.items()
+        if r.passage is not None
+    }
+
+
+def test_outputs_that_move_apart_have_no_verdict_unless_they_hardly_differ():
+    def growing(size):
+        return lambda L: 1 + size * L * normal(L, 6, 4, 2)
+
+    weights = {"W": judge_weights({L: torch.ones(1, L, 20) for L in (16, 32, 64)}, "W")}
+    apart = judge_function(with_outputs(seen("tied"), growing(1e-3)), weights)
+    hardly = judge_function(with_outputs(seen("tied"), growing(1e-6)), weights)
+    assert (apart.label, hardly.label) == ("undecided", "neural ODE")
+    assert "move apart" in apart.reason
+    assert hardly.draw == "the same for every draw"

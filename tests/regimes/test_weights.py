@@ -127,6 +127,8 @@ def evidence(**numbers):
         ({"concentration": 0.1}, "sparse", "carry the weights"),
         ({"concentration": 0.5}, "undecided", "unclear exponent"),
         ({"jumps": 0.1}, "piecewise", "change"),
+        ({"jumps": 0.5}, "undecided", "change"),
+        ({"jumps": 0.1, "local_roughness": 2.0, "global_roughness": 2.0}, "hypothesis 1", "smooth"),
         ({"local_roughness": 0.08}, "undecided", "white noise and with rough"),
         ({"local_roughness": 2.0, "global_roughness": 2.0}, "hypothesis 1", "smooth"),
         ({"local_roughness": 0.4, "global_roughness": 0.4}, "hypothesis 1", "Hurst"),

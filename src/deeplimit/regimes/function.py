@@ -100,15 +100,16 @@ def judge_function(runs: Mapping[int, Runs], weights: Mapping[str, WeightVerdict
     if any(run.passage is not None and bool((run.passage.displacement == 0).any()) for run in runs.values()):
         return FunctionVerdict("identity", "undecided", learning, "states do not move at all", learning_reason)
     slopes, laws, sizes = _measure(runs)
-    draw: Draw = "the same for every draw" if sizes["spread"] < NEGLIGIBLE else _draw(slopes["spread"])
-    label, reason = _classify(slopes, weights, draw=draw)
+    negligible = max(sizes.values()) < NEGLIGIBLE
+    draw: Draw = "the same for every draw" if negligible else _draw(slopes["spread"])
+    label, reason = _classify(slopes, weights, draw=draw, apart="" if negligible else _apart(slopes))
     if label in ("identity", "none", "undecided"):
         draw = "undecided"
     return FunctionVerdict(label, draw, learning, reason, learning_reason, slopes, laws)
 
 
 def _classify(
-    slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw
+    slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw, apart: str
 ) -> tuple[FunctionLabel, str]:
     moved, variation = slopes["displacement"], slopes["variation"]
     if not math.isfinite(moved.value):
@@ -122,20 +123,16 @@ def _classify(
         return "SDE", f"{what}: it does not fall with depth as along an ODE, where it is −1"
     if not variation.high < DIFFUSES:
         return "undecided", f"{what}: −1 is an ODE, 0 a diffusion"
-    return _which_ode(slopes, weights, draw=draw)
+    return _which_ode(slopes, weights, draw=draw, apart=apart)
 
 
 def _which_ode(
-    slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw
+    slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw, apart: str
 ) -> tuple[FunctionLabel, str]:
     """States follow a path with a velocity: an ODE, if the function converges, and of which kind?"""
     path = f"states follow a path with a velocity (their quadratic variation has exponent {_said(slopes['variation'])})"
-    converges = slopes["distance"].high < FALLS or draw == "the same for every draw"
-    if not converges and slopes["spread"].low > -STEADY:
-        return (
-            "undecided",
-            f"{path}, yet outputs of different draws move apart with depth (exponent {_said(slopes['spread'])})",
-        )
+    if apart:
+        return "undecided", f"{path}, yet {apart}"
     if "nonlinearity" in slopes and slopes["nonlinearity"].high < FALLS:
         return (
             "linear ODE",
@@ -147,6 +144,14 @@ def _which_ode(
     if labels == {"hypothesis 1"}:
         return "neural ODE", f"{path}; the weights have a limit as functions of depth"
     return _rough_ode(f"{path}; weights are rough ({', '.join(sorted(labels - {'hypothesis 1'}))})", draw)
+
+
+def _apart(slopes: Mapping[str, Measured]) -> str:
+    """Which outputs move apart with depth; empty where none do."""
+    for name, what in (("distance", "at successive depths"), ("spread", "of different draws")):
+        if slopes[name].low > -STEADY:
+            return f"outputs {what} move apart with depth (exponent {_said(slopes[name])})"
+    return ""
 
 
 def _rough_ode(what: str, draw: Draw) -> tuple[FunctionLabel, str]:

@@ -157,22 +157,33 @@ def measure_evidence(weights: Mapping[int, Tensor]) -> Evidence:
 
 def classify(evidence: Evidence) -> tuple[WeightLabel, str]:
     """The label and its reason in words."""
-    concentration, jumps, roughness = evidence.concentration, evidence.jumps, evidence.local_roughness
+    roughness = evidence.local_roughness
     if not all(math.isfinite(number.low + number.high) for number in vars(evidence).values()):
         return "undecided", "some weights are 0 at every layer: their roughness has no value"
-    for number, label, what in (
-        (concentration, "sparse", "layers that carry the weights"),
-        (jumps, "piecewise", "layers at which the weights change"),
-    ):
-        if number.high < 0.5:
-            return label, f"the number of {what} does not grow with depth (exponent {_said(number)}, 1 if all did)"  # type: ignore[return-value]
-        if number.low < 0.5:
-            return "undecided", f"the number of {what} grows with depth at an unclear exponent, {_said(number)}"
+    few = _concentrated(evidence)
+    if few is not None:
+        return few
     if -WHITE < roughness.high < WHITE and roughness.low > -4 * WHITE:
         return _white(evidence)
     if roughness.low < WHITE and roughness.high > -WHITE:
         return "undecided", f"local roughness {_said(roughness)} is compatible with white noise and with rough weights"
     return _coloured(evidence)
+
+
+def _concentrated(evidence: Evidence) -> tuple[WeightLabel, str] | None:
+    """Whether few layers carry the weights, or their changes; None where it is many."""
+    tests: tuple[tuple[Measured, WeightLabel, str], ...] = (
+        (evidence.concentration, "sparse", "layers that carry the weights"),
+        (evidence.jumps, "piecewise", "layers at which the weights change"),
+    )
+    for number, label, what in tests:
+        # A path with jumps has a local roughness of ½: smooth weights that move fast somewhere are no such path.
+        if number.low >= 0.5 or (label == "piecewise" and evidence.local_roughness.low >= SMOOTH):
+            continue
+        if number.high < 0.5:
+            return label, f"the number of {what} does not grow with depth (exponent {_said(number)}, 1 if all did)"
+        return "undecided", f"the number of {what} grows with depth at an unclear exponent, {_said(number)}"
+    return None
 
 
 def _white(evidence: Evidence) -> tuple[WeightLabel, str]:

@@ -11,7 +11,7 @@ from deeplimit.data import GaussianPairs
 from deeplimit.draws import NamedDraw, SequentialDraw
 from deeplimit.networks import ResidualStack
 from deeplimit.study import Settings, Study, Tiered
-from deeplimit.training import GradientFlow, TrainingRun
+from deeplimit.training import Batches, EpochStop, GradientFlow, StepDecay, TrainingRun
 
 
 def stack(depth: int) -> ResidualStack:
@@ -133,3 +133,16 @@ def test_tasks_of_any_kind_are_given_the_settings():
     assert seen == [Settings("quick", 2, ("float32",))]
     with pytest.raises(InputError, match=r"expected tasks .*found NoTask\(\)"):
         Study("any", tasks=lambda settings: [NoTask()]).plan("quick")  # type: ignore[list-item]
+
+
+def test_batches_stop_and_decay_reach_the_runs():
+    (plain, *_) = runs(training())
+    assert (plain.batches, plain.stop, plain.decay) == (None, None, None)
+    study = training(
+        batches=lambda depth: Batches(depth),
+        stop=Tiered(quick=EpochStop(0.5), paper=EpochStop(0.1)),
+        decay=StepDecay(2, 0.1),
+    )
+    assert [run.batches for run in runs(study)] == [Batches(2), Batches(4)]
+    assert {run.stop for run in runs(study, "paper")} == {EpochStop(0.1)}
+    assert {run.decay for run in runs(study)} == {StepDecay(2, 0.1)}

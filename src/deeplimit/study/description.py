@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deeplimit.figures import Figure
     from deeplimit.measures import Comparison, Measure
     from deeplimit.networks import ResidualStack
-    from deeplimit.training import LossFunction, Optimizer
+    from deeplimit.training import Batches, EpochStop, LossFunction, Optimizer, StepDecay
 
     T = TypeVar("T")
     #: A value, one per tier, or a function of the grid axes that its parameters name.
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Columns that every row has and that a grid axis may not take; `depth` may be an axis.
 RESERVED = frozenset({"study", "seed", "iteration", "quantity", "index", "value", "dtype"})
+#: Parts that a training run has a default for.
+OPTIONAL = ("loss", "draw", "batches", "stop", "decay")
 TASK = ("run", "cost", "probe", "labels")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -37,9 +39,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Study:
     """Networks, what they are trained on and how, what is measured, and what is claimed of it.
 
-    Either `network` with its companions describes training runs, or `tasks` returns computations of any kind. `network`, `data`,
-    `optimizer`, `loss`, `draw`, `iterations` and `measures` are each a value, a `Tiered`, or a function of the grid axes that its
-    parameters name. All seeds of a grid point run as one ensemble.
+    Either `network` with its companions describes training runs, or `tasks` returns computations of any kind. Everything from `network` to
+    `measures` is a value, a `Tiered`, or a function of the grid axes that its parameters name. All seeds of a grid point run as one
+    ensemble.
 
     Args:
         name: short name, unique within a paper.
@@ -64,6 +66,9 @@ class Study:
     optimizer: Part[Optimizer] | None = None
     loss: Part[LossFunction] | None = None
     draw: Part[Draw] | None = None
+    batches: Part[Batches] | None = None
+    stop: Part[EpochStop] | None = None
+    decay: Part[StepDecay] | None = None
     iterations: Part[int] | None = None
     measures: Part[Sequence[Measure | Comparison]] = ()
     lockstep: bool = False
@@ -146,7 +151,7 @@ class Study:
         }
         measures = parts["measures"]
         parts["measures"] = tuple(measures) if isinstance(measures, tuple | list) else (measures,)
-        optional = {name: self._at(name, settings, values=values) for name in ("loss", "draw")}
+        optional = {name: self._at(name, settings, values=values) for name in OPTIONAL}
         given = {name: part for name, part in optional.items() if part is not None}
         # The rows of a training run say their depth themselves.
         others = {axis: label for axis, label in labels.items() if axis != "depth"}

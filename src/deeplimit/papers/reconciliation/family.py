@@ -53,10 +53,10 @@ class Family:
             context.progress(sum(done.cost().layer_steps for done in self.runs[: number + 1]) / whole)
         alive = torch.stack([one.alive for one in seen]).all(0)
         yield {"quantity": "kept", "value": float(alive.sum())}
-        for stage in ("before", "after"):
-            runs = {one.depth: _members(getattr(one, stage), alive) for one in seen}
-            for row in _judged(runs):
-                yield {**row, "stage": stage}
+        before = {one.depth: one.before for one in seen}
+        after = {one.depth: _members(one.after, alive) for one in seen}
+        for stage, runs in (("before", before), ("after", after)):
+            yield from ({**row, "stage": stage} for row in _judged(runs))
         for one in seen:
             values = zip(self.runs[0].seeds, one.losses.tolist(), strict=True)
             yield from (

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 STATE, WIDTH = 10, 20
 DEPTHS = Tiered(quick=(16, 32, 64, 128), paper=(16, 32, 64, 128, 256, 512))
-SAMPLES = Tiered(quick=64, paper=256)
-ITERATIONS = Tiered(quick=1200, paper=3000)
+SAMPLES = Tiered(quick=64, paper=128)
+ITERATIONS = Tiered(quick=1200, paper=2000)
 SEEDS = tuple(range(6))
 BELOW = 1e-3
 """Training stops at this loss, as that of Cohen et al. does."""
@@ -361,7 +361,7 @@ WALK = Study(
         " descent with a rate that grows with depth, from equal layers, and prove that they do. Between the two settings lie six factors."
         " Each row below is a family of networks of growing depth with six seeds, trained to the same loss and judged twice: what the"
         " weights become, and what the function becomes.\n\n"
-        "Training data are those of Cohen et al.: the same 64 pairs (quick) or 256 pairs (paper) for every seed and depth."
+        "Training data are those of Cohen et al.: the same 64 pairs (quick) or 128 pairs (paper) for every seed and depth."
     ),
     tasks=_tasks,
     figures=(

@@ -92,6 +92,8 @@ def verdicts(**functions: str) -> pl.DataFrame:
             rows.append({**common, "quantity": "function", "label": label, "draw": "undecided", "learning": "lazy"})
             rows.append({**common, "quantity": "weights", "role": "A", "label": "hypothesis 1"})
             rows.append({**common, "quantity": "weights", "role": "b", "label": "undecided"})
+            rows.append({**common, "quantity": "loss", "depth": 16, "value": 2e-3})
+            rows.append({**common, "quantity": "loss", "depth": 32, "value": 1e-3})
     return pl.DataFrame(rows)
 
 
@@ -117,3 +119,4 @@ def test_a_verdict_that_abstains_measures_nothing():
 def test_the_table_shows_every_step():
     tables = WALK.figures[0].panels(verdicts())
     assert [len(table.values) for table in tables] == [len(members) for members in GROUPS.values()]  # type: ignore[union-attr]
+    assert tables[0].texts[0] == ["hypothesis 1", "neural ODE", "?", "lazy", "1e-03"]  # type: ignore[union-attr,index]

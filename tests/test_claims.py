@@ -177,3 +177,10 @@ def test_what_is_unverifiable_stays_so_where_its_rows_are_missing():
 
     assert judge(changed(source="unverified", measure=absent), ROWS, tier="quick").ruling == "unverifiable"
     assert judge(changed(measure=absent), ROWS, tier="quick").ruling == "undecided"
+
+
+def test_the_full_tier_decides_what_the_paper_tier_decides():
+    assert rule(changed(tiers=("paper",)), INSIDE, tier="full")[0] == "reproduced"
+    assert rule(changed(tiers=("quick",)), INSIDE, tier="full")[0] == "undecided"
+    assert changed(tiers=("full",)).decided_at("full")
+    assert not changed(tiers=("full",)).decided_at("paper")

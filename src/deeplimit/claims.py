@@ -77,6 +77,10 @@ class Claim:
     expected_ruling: Ruling = "reproduced"
     minimum_sample: int = 1
 
+    def decided_at(self, tier: str) -> bool:
+        """Whether the sizes of a tier can decide it: those of `full` can where those of `paper` can."""
+        return tier in self.tiers or (tier == "full" and "paper" in self.tiers)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -124,7 +128,7 @@ def rule(claim: Claim, measured: Measured, *, tier: str) -> tuple[Ruling, str]:
     """The ruling on a measured value, with its reason in words."""
     if claim.source == "unverified":
         return "unverifiable", UNSURE
-    if tier not in claim.tiers:
+    if not claim.decided_at(tier):
         return "undecided", _too_small(claim, tier)
     if measured.sample < claim.minimum_sample:
         return "undecided", f"needs {claim.minimum_sample} independent values, has {measured.sample}"
@@ -142,6 +146,6 @@ def _too_small(claim: Claim, tier: str) -> str:
     """Why a tier cannot decide a claim; empty where it can."""
     return (
         ""
-        if tier in claim.tiers
+        if claim.decided_at(tier)
         else f"the sizes of tier {tier} do not decide it; tier {' or '.join(claim.tiers)} does"
     )

@@ -44,7 +44,7 @@ app.add_typer(data, name="data")
 
 Only = Annotated[list[str] | None, typer.Option("--only", help="A study, figure or claim; may be given several times.")]
 More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")]
-Tier = Annotated[str, typer.Option(help="Sizes: quick (minutes) or paper (those of the paper).")]
+Tier = Annotated[str, typer.Option(help="Sizes: quick (minutes), paper (those of the paper, within an hour) or full.")]
 Out = Annotated[Path | None, typer.Option(help="Output directory; results/NAME-TIER unless given.")]
 Engine = Annotated[str, typer.Option(help="How stacks are evaluated: auto, or the name of an engine.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]

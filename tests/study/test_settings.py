@@ -21,3 +21,10 @@ def test_a_tier_without_a_value_is_named():
 def test_replicates_come_after_the_authors_seeds():
     assert Settings("quick", replicates=3).seeds(2, 0) == (2, 0, 1000, 1001, 1002)
     assert Settings("quick").seeds(2) == (2,)
+
+
+def test_the_full_tier_is_that_of_the_paper_unless_it_says_otherwise():
+    assert Tiered(quick=1, paper=2).at("full") == 2
+    assert Tiered(quick=1, paper=2, full=3).at("full") == 3
+    with pytest.raises(InputError, match="tier"):
+        Tiered(quick=1).at("full")

@@ -75,7 +75,7 @@ def unexpected(verdicts: Iterable[Verdict]) -> list[Verdict]:
 def _is_expected(verdict: Verdict) -> bool:
     """Whether a verdict is the expected one, or could not be decided at its tier."""
     claim = verdict.claim
-    decidable = verdict.tier in claim.tiers and claim.source != "unverified"
+    decidable = claim.decided_at(verdict.tier) and claim.source != "unverified"
     return verdict.ruling == claim.expected_ruling or (verdict.as_expected is None and not decidable)
 
 

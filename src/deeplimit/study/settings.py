@@ -10,14 +10,15 @@ from deeplimit import checks
 
 T = TypeVar("T")
 
-TIERS = ("quick", "paper")
+TIERS = ("quick", "paper", "full")
+"""Minutes; the sizes of the paper as far as an hour goes; all of them. What a study does not say of `full` is as in `paper`."""
 #: Replicates are drawn with this seed and the following ones, far from any that an author would choose.
 FIRST_REPLICATE = 1000
 
 
 @dataclass(frozen=True, init=False)
 class Tiered(Generic[T]):
-    """A value that differs from tier to tier; a plain value stands for all tiers.
+    """A value that differs from tier to tier; a plain value stands for all tiers. Without one for `full` that of `paper` is it.
 
     >>> Tiered(quick=100, paper=500).at("paper")
     500
@@ -35,6 +36,8 @@ class Tiered(Generic[T]):
         Raises:
             InputError: there is none.
         """
+        if tier == "full" and tier not in self.by_tier:
+            tier = "paper"
         return self.by_tier[checks.one_of("tier", tier, self.by_tier)]
 
 

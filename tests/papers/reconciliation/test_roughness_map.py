@@ -40,13 +40,6 @@ def test_points_without_a_verdict_have_diverged():
     assert weights_at(rows(), "smooth", beta=0.5) == "hypothesis 1"
 
 
-def test_what_training_changes_is_counted():
-    assert unchanged(rows()).value == 1.0
-    spoilt = unchanged(rows("SDE"))
-    assert spoilt.value == pytest.approx(len(ROUGHNESS) / (len(ROUGHNESS) * len(BETAS)))
-    assert spoilt.sample == len(ROUGHNESS) * len(BETAS)
-
-
 def test_claims_and_figure_are_made_of_the_rows():
     rulings = {claim.id.rpartition(".")[2]: judge(claim, rows(), tier="quick").ruling for claim in CLAIMS}
     assert rulings["smooth"] == rulings["rough-path"] == rulings["smooth-weights"] == "reproduced"

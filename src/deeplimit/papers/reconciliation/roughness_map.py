@@ -89,24 +89,6 @@ def _is(reading: Callable[[pl.DataFrame], str], *expected: str) -> Callable[[pl.
     return measure
 
 
-def unchanged(rows: pl.DataFrame) -> Measured:
-    """The share of points at which training changes no verdict on the function, among those decided before and after."""
-    from scipy.stats import binomtest
-
-    pairs = [
-        (function_at(rows, rough, beta=beta, stage="before"), function_at(rows, rough, beta=beta))
-        for rough in ROUGHNESS
-        for beta in BETAS
-    ]
-    decided = [(before, after) for before, after in pairs if "undecided" not in (before, after)]
-    if not decided:
-        raise LookupError("no point is decided before and after training")
-    found = binomtest(sum(before == after for before, after in decided), len(decided))
-    interval = found.proportion_ci()
-    note = f"{len(decided)} of {len(pairs)} points decided; 95 % exact interval"
-    return Measured(found.statistic, interval.low, interval.high, len(decided), note)
-
-
 def _claim(name: str, statement: str, *, reading: Callable[[pl.DataFrame], str], expected: tuple[str, ...]) -> Claim:
     return Claim(
         f"reconciliation.map.{name}",

@@ -10,6 +10,7 @@ from deeplimit.study import Subject
 
 #: Name on the command line -> module whose `paper` is the `Paper`.
 PAPERS: dict[str, str] = {
+    "cohen2021": "deeplimit.papers.cohen2021",
     "marion2024": "deeplimit.papers.marion2024",
     "reconciliation": "deeplimit.papers.reconciliation",
 }

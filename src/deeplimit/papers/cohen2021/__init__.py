@@ -1,0 +1,25 @@
+"""Cohen, Cont, Rossier, Xu 2021: scaling properties of deep residual networks (the fully-connected experiments)."""
+
+from __future__ import annotations
+
+from deeplimit.papers import Paper
+from deeplimit.papers.cohen2021 import denoising, embedding, exponents, grids, optimisers, shuffle, verdicts
+from deeplimit.papers.cohen2021.discrepancies import DISCREPANCIES
+from deeplimit.papers.cohen2021.scorecard import scorecard
+
+paper = Paper(
+    name="cohen2021",
+    title="Scaling Properties of Deep Residual Networks",
+    citation="A.-S. Cohen, R. Cont, A. Rossier, R. Xu. ICML 2021, arXiv 2105.12245. The fully-connected experiments of section 4.",
+    studies=(
+        grids.STUDY,
+        *exponents.STUDIES,
+        optimisers.STUDY,
+        embedding.STUDY,
+        denoising.STUDY,
+        verdicts.STUDY,
+        shuffle.STUDY,
+    ),
+    discrepancies=DISCREPANCIES,
+    scorecard=scorecard,
+)

@@ -7,7 +7,7 @@ over some deep networks stands for the integral, its differences give the trend 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from deeplimit.networks import Parameters
 
+    Weights = Mapping[str, Tensor]
+
 FACTORS = {TANH: 0.2, RELU: 0.5}
 """β of the released code, which scales the sums with it."""
 
@@ -53,8 +55,9 @@ OWN_NODES = 25
 class Denoising:
     """Train at several depths, take the noise off the weights and compare the losses.
 
-    Rows by depth and seed: `loss.trained`; `loss.denoised`, with the trend of the deep networks in place of the weights; `loss.own`, with
-    the means of the network's own weights over 25 pieces in place of them. At the depth before the trend's, by layer and role: `trend`,
+    Rows by depth and seed: `loss.trained`; `loss.denoised`, with the trend of the deep networks in place of the weights; `loss.released`,
+    the same with pieces of the trend as the released code cuts them; `loss.own`, with the means of the network's own weights over 25 pieces
+    in place of them. At the depth before the trend's, by layer and role: `trend`,
     L^β times the trend; `noise`, Σ_{j ≤ k} (A_j − trend_j), which is W under hypothesis 2; `noise.released`, L^(β − 1) times it, as the
     released code plots.
 
@@ -86,8 +89,6 @@ class Denoising:
 
     def run(self, context: Context) -> Iterator[Row]:
         """Train all depths, then denoise."""
-        import torch
-
         from deeplimit.networks import effective
 
         depths = sorted({*self.depths, *self.trend})
@@ -96,19 +97,13 @@ class Denoising:
             params[depth] = trained(self.setting, depth, seeds=self.seeds, context=context)
             context.progress((number + 1) / (len(depths) + 1))
         weights = {depth: effective(self.setting.network(depth), p) for depth, p in params.items()}
-        roles = tuple(ENTRIES[self.setting.family])
-        integrals = {
-            role: torch.stack(
-                [integral(weights[depth][role], self.beta, nodes=self.nodes) for depth in self.trend]
-            ).mean(0)
-            for role in roles
-        }
+        deep = [weights[depth] for depth in self.trend]
+        ours, released = (self._integrals(deep, whole=whole) for whole in (False, True))
         for depth in self.depths:
-            trends = {role: trend_of(integrals[role], depth, beta=self.beta) for role in roles}
+            trends = {"denoised": self._trends(ours, depth), "released": self._trends(released, depth)}
             yield from self._losses(depth, params[depth], weights=weights[depth], trends=trends)
         shown = max(depth for depth in self.depths if depth not in self.trend)
-        trends = {role: trend_of(integrals[role], shown, beta=self.beta) for role in roles}
-        yield from self._profiles(shown, weights[shown], trends)
+        yield from self._profiles(shown, weights[shown], self._trends(ours, shown))
 
     def cost(self) -> Cost:
         """That of the training runs."""
@@ -121,8 +116,19 @@ class Denoising:
         depths = {*self.depths, *self.trend}
         return self.setting.run(max(depths), self.seeds).probe(context) * sum(depths) / max(depths)
 
+    def _integrals(self, deep: Sequence[Weights], *, whole: bool) -> Weights:
+        import torch
+
+        return {
+            role: torch.stack([integral(w[role], self.beta, nodes=self.nodes, whole=whole) for w in deep]).mean(0)
+            for role in ENTRIES[self.setting.family]
+        }
+
+    def _trends(self, integrals: Weights, depth: int) -> Weights:
+        return {role: trend_of(tensor, depth, beta=self.beta) for role, tensor in integrals.items()}
+
     def _losses(
-        self, depth: int, params: Parameters, *, weights: Mapping[str, Tensor], trends: Mapping[str, Tensor]
+        self, depth: int, params: Parameters, *, weights: Weights, trends: Mapping[str, Weights]
     ) -> Iterator[Row]:
         import torch
 
@@ -131,15 +137,16 @@ class Denoising:
         network = self.setting.network(depth)
         _, (x, y) = draw_members(network, SYNTHETIC, seeds=self.seeds, draw=NamedDraw(), dtype="float32", device="cpu")
         sign = params["delta"].sign() if self.setting.family == "relu" else params["delta"]
-        own = {role: averaged(weights[role], OWN_NODES) for role in trends}
-        versions = {"trained": params, "denoised": {**trends, "delta": sign}, "own": {**own, "delta": sign}}
+        own = {role: averaged(weights[role], OWN_NODES) for role in ENTRIES[self.setting.family]}
+        versions: dict[str, Weights] = {"trained": params}
+        versions |= {name: {**w, "delta": sign} for name, w in (*trends.items(), ("own", own))}
         with torch.no_grad():
             for name, version in versions.items():
                 losses = LOSS(network({role: w.to(x) for role, w in version.items()}, x), y).tolist()
                 for seed, loss in zip(self.seeds, losses, strict=True):
                     yield {"depth": depth, "seed": seed, "quantity": f"loss.{name}", "value": loss}
 
-    def _profiles(self, depth: int, weights: Mapping[str, Tensor], trends: Mapping[str, Tensor]) -> Iterator[Row]:
+    def _profiles(self, depth: int, weights: Weights, trends: Weights) -> Iterator[Row]:
         for role, place in ENTRIES[self.setting.family].items():
             trend = _entry(trends[role], place).double()
             noise = (_entry(weights[role], place).double() - trend).cumsum(1)
@@ -161,13 +168,15 @@ def _entry(weights: Tensor, place: tuple[int, ...]) -> Tensor:
     return weights
 
 
-def integral(weights: Tensor, beta: float, *, nodes: int) -> Tensor:
+def integral(weights: Tensor, beta: float, *, nodes: int, whole: bool = False) -> Tensor:
     """S_L at i/nodes, i = 0 … nodes: L^(β − 1) Σ_{k < iL/nodes} A_k.
 
     Args:
         weights: `[E, L, *shape]`.
         beta: β.
         nodes: number of pieces.
+        whole: count layers whole, as the released code does: pieces then have one layer more or less, and the trend is a saw-tooth. Else
+            a layer that lies across i/nodes counts in part.
 
     Returns:
         `[E, nodes + 1, *shape]` in float64.
@@ -177,8 +186,13 @@ def integral(weights: Tensor, beta: float, *, nodes: int) -> Tensor:
     depth = weights.shape[1]
     sums = weights.double().cumsum(1)
     sums = torch.cat([torch.zeros_like(sums[:, :1]), sums], dim=1)
-    layers = [-(-i * depth // nodes) for i in range(nodes + 1)]  # k < iL/nodes: this many k
-    return sums[:, layers] * math.pow(depth, beta - 1)
+    above = [-(-i * depth // nodes) for i in range(nodes + 1)]  # k < iL/nodes: this many k
+    if whole:
+        return sums[:, above] * math.pow(depth, beta - 1)
+    below = [i * depth // nodes for i in range(nodes + 1)]
+    part = torch.tensor([i * depth % nodes / nodes for i in range(nodes + 1)], dtype=torch.float64)
+    between = torch.lerp(sums[:, below], sums[:, above], part.reshape(1, -1, *[1] * (weights.dim() - 2)))
+    return between * math.pow(depth, beta - 1)
 
 
 def trend_of(integral: Tensor, depth: int, *, beta: float) -> Tensor:
@@ -230,7 +244,7 @@ def ratio(setting: str, quantity: str) -> Callable[[pl.DataFrame], Measured]:
 
 
 def _losses(rows: pl.DataFrame) -> list[Panel]:
-    names = {"trained": "trained", "denoised": "trend of deep nets", "own": "own trend"}
+    names = {"trained": "trained", "denoised": "trend of deep nets", "released": "as released", "own": "own trend"}
     panels = []
     for setting in FACTORS:
         own = only(rows, setting=setting)
@@ -261,7 +275,8 @@ STUDY = Study(
         " weights of a shallower one is the noise. Does the network need it? Losses on the training data are compared with the trained"
         " weights and with the trend alone, which says two things at once: that noise is irrelevant, and that all depths have one trend."
         " To tell them apart each network is also evaluated with its own weights averaged over 25 pieces of depth. The released script"
-        " plots the noise with a factor L^(β−1) that hypothesis 2 does not have; both are shown. As released, it cannot be run."
+        " plots the noise with a factor L^(β−1) that hypothesis 2 does not have, and cuts the sums at whole layers, which gives the trend"
+        " a saw-tooth; both versions are computed. As released, the script cannot be run."
     ),
     replicates=5,
     tasks=_tasks,

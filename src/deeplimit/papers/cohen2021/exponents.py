@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from deeplimit.claims import Claim
 from deeplimit.figures import Figure, Panel
 from deeplimit.papers.cohen2021.networks import (
-    ENTRIES,
     MIDDLE,
     RELU,
     RELU_DEPTHS,
@@ -92,20 +91,18 @@ def _statistics(setting: str, role: str, factor: float) -> Figure:
 
 def _tanh_layers(rows: pl.DataFrame) -> list[Panel]:
     own = only(rows, setting=TANH)
-    entry = ENTRIES["tanh"]
     return [
-        layers_panel(own, "entry.A", ylabel=f"A{entry['A']}"),
-        layers_panel(own, "entry.A", ylabel=f"sum of A{entry['A']}", sums=True),
-        layers_panel(own, "entry.b", ylabel=f"b{entry['b']}"),
+        layers_panel(own, "entry.A", ylabel="A(7, 9)"),
+        layers_panel(own, "entry.A", ylabel="sum of A(7, 9)", sums=True),
+        layers_panel(own, "entry.b", ylabel="b(5)"),
     ]
 
 
 def _relu_layers(rows: pl.DataFrame) -> list[Panel]:
     own = only(rows, setting=RELU)
-    entry = ENTRIES["relu"]
     return [
-        layers_panel(own, "entry.A", ylabel=f"|δ|A{entry['A']}"),
-        layers_panel(own, "entry.A", ylabel=f"sum of |δ|A{entry['A']}", sums=True),
+        layers_panel(own, "entry.A", ylabel="|δ|A(7, 7)"),
+        layers_panel(own, "entry.A", ylabel="sum of |δ|A(7, 7)", sums=True),
         layers_panel(own, "entry.delta", ylabel="δ"),
     ]
 

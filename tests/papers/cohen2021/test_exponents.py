@@ -14,7 +14,7 @@ from deeplimit.training import TrainingRun
 
 
 def computed(*settings: str, depths: tuple[int, ...]) -> pl.DataFrame:
-    runs = [run for name in settings for run in sweep(name, depths, (1000, 1001))]
+    runs = [run for name in settings for run in sweep(name, depths, seeds=(1000, 1001))]
     return pl.concat(
         [frame(run.run(Context())).with_columns(setting=pl.lit(run.labels["setting"])) for run in runs], how="diagonal"
     )

@@ -25,12 +25,12 @@ from deeplimit.training import SGD
 
 
 def test_powers_that_are_integers_are_depths():
-    grid = depth_grid(2 ** (1 / 3), 3, 10321)
+    grid = depth_grid(2 ** (1 / 3), 10321)
     assert {4, 8, 64, 512, 1024, 4096, 8192} <= set(grid)
     assert 1023 not in grid
     assert len(grid) == 36
     with pytest.raises(InputError, match="base"):
-        depth_grid(1.0, 3, 10)
+        depth_grid(1.0, 10)
 
 
 def test_depths_up_to_a_last_one():
@@ -69,10 +69,10 @@ def test_sizes_at_the_start(start, factor):
 
 
 def test_equal_runs_of_two_sweeps_are_one():
-    deep = {run.networks[0].depth: run_id(run) for run in sweep(TANH, (8, 16, 128), (0,))}
-    shallow = {run.networks[0].depth: run_id(run) for run in sweep(TANH, (8, 16), (0,))}
+    deep = {run.networks[0].depth: run_id(run) for run in sweep(TANH, (8, 16, 128), seeds=(0,))}
+    shallow = {run.networks[0].depth: run_id(run) for run in sweep(TANH, (8, 16), seeds=(0,))}
     assert shallow == {depth: deep[depth] for depth in (8, 16)}
-    other = {run.networks[0].depth: run_id(run) for run in sweep(RELU, (8,), (0,))}
+    other = {run.networks[0].depth: run_id(run) for run in sweep(RELU, (8,), seeds=(0,))}
     assert other[8] != deep[8]
 
 

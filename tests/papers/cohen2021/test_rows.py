@@ -80,7 +80,7 @@ def test_a_curve_is_the_geometric_mean_with_its_slope():
 
 def test_the_panels_of_a_role():
     rows = table({f"statistic.{name}.A": -0.2 for name in STATISTICS})
-    paper, others = statistics_panels(rows, "A", 0.2)
+    paper, others = statistics_panels(rows, "A", factor=0.2)
     assert [c.label for c in paper.curves] == [
         "max norm: -0.20",
         "increments · L^0.2: +0.00",

@@ -21,8 +21,8 @@ def table(pooled: str, alone: tuple[str, ...], setting: str = TANH) -> pl.DataFr
 def test_smooth_weights_of_trained_networks_are_judged():
     task = TrainedVerdict(SETTINGS["tanh, SGD 0.1"], (16, 32, 64), (0, 1))
     rows = frame(task.run(Context())).with_columns(setting=pl.lit("tanh, SGD 0.1"))
-    assert len(verdicts(rows, "tanh, SGD 0.1", "A", pooled=False)) == 2
-    assert verdicts(rows, "tanh, SGD 0.1", "A", pooled=True) == ["hypothesis 1"]
+    assert len(verdicts(rows, "tanh, SGD 0.1", role="A", pooled=False)) == 2
+    assert verdicts(rows, "tanh, SGD 0.1", role="A", pooled=True) == ["hypothesis 1"]
     evidence = rows.filter((pl.col("quantity") == "evidence.local_roughness") & pl.col("seed").is_null())
     assert evidence.height == 2
     assert (evidence["low"] <= evidence["value"]).all()

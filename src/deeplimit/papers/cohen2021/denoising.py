@@ -44,7 +44,7 @@ FACTORS = {TANH: 0.2, RELU: 0.5}
 """β of the released code, which scales the sums with it."""
 
 # The released code takes the 5th to 8th deepest of its sweep to 10321 for the trend, and looks at depths above 500.
-DEPTHS = Tiered(quick=(64, 80, 101), paper=depth_grid(TANH_BASE, 501, 4096))
+DEPTHS = Tiered(quick=(64, 80, 101), paper=depth_grid(TANH_BASE, 4096, first=501))
 TREND = Tiered(quick=(161, 203), paper=(2048, 2580, 3250, 4096))
 NODES = Tiered(quick=50, paper=500)
 OWN_NODES = 25
@@ -251,7 +251,7 @@ def _losses(rows: pl.DataFrame) -> list[Panel]:
         curves = [curve(only(own, quantity=f"loss.{name}"), label) for name, label in names.items()]
         depths = [min(curves[0].x), max(curves[0].x)]
         curves.append(Curve(depths, [1e-2, 1e-2], "0.01", style="dotted"))
-        panels.append(against_depth(curves, "loss", setting))
+        panels.append(against_depth(curves, "loss", title=setting))
     return panels
 
 

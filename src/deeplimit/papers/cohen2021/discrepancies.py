@@ -69,7 +69,11 @@ SIGN = Discrepancy(
     "The sign of δ for tanh",
     paper_says="A trained δ > 0.",
     code_says="|δ| multiplies the branch.",
-    computed=("δ itself: tanh is odd, so that a change of its sign is one of all A_k and b_k. Statistics are of |δ|."),
+    computed=(
+        "δ itself: tanh is odd, so that a change of its sign is one of all A_k and b_k, and statistics are of |δ|. Training is not quite"
+        " the same: from some hundred layers on the first steps of Adam at 0.01 take δ through 0 for some seeds. In a trial with |δ| in"
+        " the branch, for 16 ≤ L ≤ 406, α and β of five seeds moved by 0.01, less than they differ from seed to seed."
+    ),
 )
 
 NOISE = Discrepancy(

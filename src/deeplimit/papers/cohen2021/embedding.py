@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SAMPLES = Tiered(quick=2048, paper=60_000)
-DEPTHS = Tiered(quick=depth_grid(2.0, 3, 128), paper=depth_grid(TANH_BASE, 3, 1024))
+DEPTHS = Tiered(quick=depth_grid(2.0, 128), paper=depth_grid(TANH_BASE, 1024))
 TANH_FACTOR, RELU_FACTOR = 0.0, 0.4
 """β of the authors' plots of scaled increments on MNIST."""
 
@@ -27,7 +27,7 @@ TANH_FACTOR, RELU_FACTOR = 0.0, 0.4
 def _tasks(settings: Settings) -> Iterator[Task]:
     data = EmbeddedMnist(settings.pick(SAMPLES), shuffled=settings.tier == "quick")
     for name in (TANH, RELU):
-        yield from sweep(name, settings.pick(DEPTHS), settings.seeds(), data=data)
+        yield from sweep(name, settings.pick(DEPTHS), seeds=settings.seeds(), data=data)
 
 
 def _figure(setting: str, role: str, factor: float) -> Figure:
@@ -37,7 +37,7 @@ def _figure(setting: str, role: str, factor: float) -> Figure:
         f"mnist-{slug}-{role.lower()}",
         f"Statistics of {name} against depth: {family}, MNIST",
         f"As for the synthetic task; increments times L to the power {factor:g}. One seed at the paper's size.",
-        lambda rows: statistics_panels(only(rows, setting=setting), role, factor),
+        lambda rows: statistics_panels(only(rows, setting=setting), role, factor=factor),
         where="section 4, statistics of trained weights, MNIST",
     )
 
@@ -48,7 +48,7 @@ def _delta(rows: pl.DataFrame) -> list[Panel]:
     losses = [
         curve(only(rows, setting=s, quantity="loss.full"), label) for s, label in ((TANH, "tanh"), (RELU, "ReLU"))
     ]
-    return [against_depth(curves, "δ, ‖ΣA‖", "tanh"), against_depth(losses, "final loss")]
+    return [against_depth(curves, "δ, ‖ΣA‖", title="tanh"), against_depth(losses, "final loss")]
 
 
 STUDY = Study(

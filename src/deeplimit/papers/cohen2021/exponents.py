@@ -51,15 +51,15 @@ COARSER = Tiered(quick=2, paper=1)
 
 
 def _tanh_tasks(settings: Settings) -> Iterator[Task]:
-    yield from sweep(TANH, settings.pick(TANH_DEPTHS), settings.seeds())
-    yield from sweep(COARSE, settings.pick(up_to(TANH_DEPTHS, MIDDLE)), settings.seeds())
+    yield from sweep(TANH, settings.pick(TANH_DEPTHS), seeds=settings.seeds())
+    yield from sweep(COARSE, settings.pick(up_to(TANH_DEPTHS, MIDDLE)), seeds=settings.seeds())
 
 
 def _relu_tasks(settings: Settings) -> Iterator[Task]:
-    yield from sweep(RELU, settings.pick(RELU_DEPTHS), settings.seeds())
+    yield from sweep(RELU, settings.pick(RELU_DEPTHS), seeds=settings.seeds())
     for name, last in RELU_OTHERS.items():
         depths = settings.pick(up_to(RELU_DEPTHS, last))[:: settings.pick(COARSER)]
-        yield from sweep(name, depths, settings.seeds())
+        yield from sweep(name, depths, seeds=settings.seeds())
 
 
 def _delta_panels(rows: pl.DataFrame) -> list[Panel]:
@@ -68,11 +68,11 @@ def _delta_panels(rows: pl.DataFrame) -> list[Panel]:
     for setting, title in ((TANH, "stop at loss 0.001"), (COARSE, "stop at loss 0.01")):
         own = only(rows, setting=setting)
         curves = [curve(only(own, quantity=DELTA), "δ"), curve(only(own, quantity=SUM_A), "‖ΣA‖")]
-        panels.append(against_depth(curves, "δ, ‖ΣA‖", title))
+        panels.append(against_depth(curves, "δ, ‖ΣA‖", title=title))
     losses = [
         curve(only(rows, setting=s, quantity="loss.full"), label) for s, label in ((TANH, "0.001"), (COARSE, "0.01"))
     ]
-    return [*panels, against_depth(losses, "final loss", "by threshold")]
+    return [*panels, against_depth(losses, "final loss", title="by threshold")]
 
 
 def _statistics(setting: str, role: str, factor: float) -> Figure:
@@ -84,7 +84,7 @@ def _statistics(setting: str, role: str, factor: float) -> Figure:
         f"Geometric mean over seeds, band: range over seeds; the exponents of the curves stand in the legend. Left: what the paper plots"
         f" (increments times L to the power {factor:g}, the exponent of its own plots). Right: the statistics that tell hypothesis 1"
         " (quadratic variation falls as L^(−1−2β)) from hypothesis 2 (it tends to a constant).",
-        lambda rows: statistics_panels(only(rows, setting=setting), role, factor),
+        lambda rows: statistics_panels(only(rows, setting=setting), role, factor=factor),
         where="section 4, statistics of trained weights",
     )
 

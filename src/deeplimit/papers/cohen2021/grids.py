@@ -44,7 +44,7 @@ class DepthGrid:
 
     def run(self, context: Context) -> Iterator[Row]:
         """List them."""
-        for depth in depth_grid(self.base, self.first, self.last):
+        for depth in depth_grid(self.base, self.last, first=self.first):
             yield {"depth": depth, "quantity": "grid", "value": float(depth)}
 
     def cost(self) -> Cost:

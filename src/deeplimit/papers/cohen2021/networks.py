@@ -124,7 +124,7 @@ ENTRIES: dict[str, dict[str, tuple[int, ...]]] = {"tanh": {"A": (7, 9), "b": (5,
 """Family -> the entries that are shown against the layer. The released code stores the transpose of A."""
 
 
-def depth_grid(base: float, first: int, last: int) -> tuple[int, ...]:
+def depth_grid(base: float, last: int, *, first: int = 3) -> tuple[int, ...]:
     """The depths ⌊baseⁿ⌋ from `first` to `last`, each once.
 
     A power that is an integer up to rounding counts as that integer: 2^(1/3) has some.
@@ -132,7 +132,7 @@ def depth_grid(base: float, first: int, last: int) -> tuple[int, ...]:
     Raises:
         InputError: a base that is not above 1.
 
-    >>> depth_grid(2 ** (1 / 3), 3, 20)
+    >>> depth_grid(2 ** (1 / 3), 20)
     (3, 4, 5, 6, 8, 10, 12, 16, 20)
     """
     if not base > 1:
@@ -142,8 +142,8 @@ def depth_grid(base: float, first: int, last: int) -> tuple[int, ...]:
     return tuple(sorted(depth for depth in depths if first <= depth <= last))
 
 
-TANH_DEPTHS = Tiered(quick=depth_grid(TANH_BASE, 3, QUICKEST), paper=depth_grid(TANH_BASE, 3, DEEPEST))
-RELU_DEPTHS = Tiered(quick=depth_grid(RELU_BASE, 3, QUICKEST), paper=depth_grid(RELU_BASE, 3, DEEPEST_RELU))
+TANH_DEPTHS = Tiered(quick=depth_grid(TANH_BASE, QUICKEST), paper=depth_grid(TANH_BASE, DEEPEST))
+RELU_DEPTHS = Tiered(quick=depth_grid(RELU_BASE, QUICKEST), paper=depth_grid(RELU_BASE, DEEPEST_RELU))
 
 
 def up_to(depths: Tiered[tuple[int, ...]], last: int) -> Tiered[tuple[int, ...]]:
@@ -154,8 +154,8 @@ def up_to(depths: Tiered[tuple[int, ...]], last: int) -> Tiered[tuple[int, ...]]
 def sweep(
     name: str,
     depths: tuple[int, ...],
-    seeds: tuple[int, ...],
     *,
+    seeds: tuple[int, ...],
     data: Pairs = SYNTHETIC,
     batches: Batches | None = None,
 ) -> Iterator[TrainingRun]:

@@ -25,7 +25,7 @@ LATE = 100
 
 def _tasks(settings: Settings) -> Iterator[Task]:
     for name in OPTIMISERS:
-        yield from sweep(name, settings.pick(up_to(TANH_DEPTHS, MIDDLE)), settings.seeds())
+        yield from sweep(name, settings.pick(up_to(TANH_DEPTHS, MIDDLE)), seeds=settings.seeds())
 
 
 def conserved(rows: pl.DataFrame) -> Measured:
@@ -79,7 +79,7 @@ STUDY = Study(
         Figure(
             "optimisers-plane",
             "α and β by optimiser",
-            "Means over seeds. Every optimiser is near the line of the alternative ODE, none near the point of the neural ODE."
+            "Means over seeds. Every optimiser is a little below the line of the alternative ODE, none near the point of the neural ODE."
             " SGD is near the point that the conservation law of gradient flow gives.",
             _plane,
         ),

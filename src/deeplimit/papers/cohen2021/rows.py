@@ -95,7 +95,7 @@ def mean_over_seeds(values: Sequence[float], note: str) -> Measured:
     return Measured(mean, mean - half, mean + half, count, said)
 
 
-def curve(rows: pl.DataFrame, label: str, factor: float = 0.0) -> Curve:
+def curve(rows: pl.DataFrame, label: str, *, factor: float = 0.0) -> Curve:
     """Geometric mean over seeds against depth, times depth to the power `factor`, with the range over seeds as band.
 
     The slope of the mean is put behind the label.
@@ -125,12 +125,12 @@ def _fitted(x: Sequence[float], y: Sequence[float]) -> str:
     return f"{power_law(x, y).value:+.2f}" if len(set(x)) > 2 else "?"
 
 
-def against_depth(curves: Sequence[Curve], ylabel: str, title: str = "") -> Panel:
+def against_depth(curves: Sequence[Curve], ylabel: str, *, title: str = "") -> Panel:
     """Curves in log–log axes."""
     return Panel(curves, "depth L", ylabel, title, xscale="log", yscale="log")
 
 
-def statistics_panels(rows: pl.DataFrame, role: str, factor: float) -> list[Panel]:
+def statistics_panels(rows: pl.DataFrame, role: str, *, factor: float) -> list[Panel]:
     """What the paper plots of a role, its increments times L^factor, and the statistics that it speaks of besides.
 
     Args:
@@ -141,11 +141,14 @@ def statistics_panels(rows: pl.DataFrame, role: str, factor: float) -> list[Pane
 
     def drawn(name: str, power: float = 0.0) -> Curve:
         label = SHOWN[name] + (f" · L^{power:g}" if power else "")
-        return curve(only(rows, quantity=f"statistic.{name}.{role}"), label, power)
+        return curve(only(rows, quantity=f"statistic.{name}.{role}"), label, factor=power)
 
     plotted = [drawn("maximum"), drawn("increment", factor), drawn("root_sum_of_squares")]
     others = [drawn(name) for name in ("cumulative_sum", "quadratic_variation", "detrended")]
-    return [against_depth(plotted, f"norms of {role}", "as in the paper"), against_depth(others, f"sums of {role}")]
+    return [
+        against_depth(plotted, f"norms of {role}", title="as in the paper"),
+        against_depth(others, f"sums of {role}"),
+    ]
 
 
 def layers_panel(rows: pl.DataFrame, quantity: str, *, ylabel: str, sums: bool = False) -> Panel:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 CORRECT, PUBLISHED = "shuffled", "published"
-DEPTHS = depth_grid(TANH_BASE, 3, QUICKEST)
+DEPTHS = depth_grid(TANH_BASE, QUICKEST)
 SPENT = 3
 """Epochs that a network of this setting takes: with the released code, the next depth starts with the batches that are left."""
 LOOKED_AT = 10
@@ -71,7 +71,7 @@ def _tasks(settings: Settings) -> Iterator[Task]:
     for number, depth in enumerate(DEPTHS):
         for order in (CORRECT, PUBLISHED):
             earlier = SPENT * number if order == PUBLISHED else 0
-            (run,) = sweep(TANH, (depth,), settings.seeds(), batches=Batches(BATCH, order, earlier))
+            (run,) = sweep(TANH, (depth,), seeds=settings.seeds(), batches=Batches(BATCH, order, earlier))
             yield dataclasses.replace(run, labels={**run.labels, "order": order})
 
 

@@ -86,7 +86,7 @@ def _tasks(settings: Settings) -> Iterator[Task]:
         yield TrainedVerdict(SETTINGS[name], settings.pick(DEPTHS), settings.seeds(), labels={"setting": name})
 
 
-def verdicts(rows: pl.DataFrame, setting: str, role: str, *, pooled: bool) -> list[str]:
+def verdicts(rows: pl.DataFrame, setting: str, *, role: str, pooled: bool) -> list[str]:
     """The labels found, one per seed or the one for all runs together."""
     import polars as pl
 
@@ -102,10 +102,10 @@ def judged(setting: str, *labels: str) -> Callable[[pl.DataFrame], Measured]:
     """
 
     def measure(rows: pl.DataFrame) -> Measured:
-        (found,) = verdicts(rows, setting, "A", pooled=True)
+        (found,) = verdicts(rows, setting, role="A", pooled=True)
         if found == "undecided":
             raise LookupError("the verdict on the weights is withheld")
-        alone = verdicts(rows, setting, "A", pooled=False)
+        alone = verdicts(rows, setting, role="A", pooled=False)
         count = ", ".join(f"{label} {alone.count(label)} times" for label in LABELS if label in alone)
         return Measured.spread([float(found in labels)], f"found {found}; by seed: {count}")
 
@@ -118,8 +118,8 @@ def _table(rows: pl.DataFrame) -> list[Matrix]:
     for role in ("A", "b"):
         shares, texts = [], []
         for setting in JUDGED:
-            alone = verdicts(rows, setting, role, pooled=False)
-            (pooled,) = verdicts(rows, setting, role, pooled=True)
+            alone = verdicts(rows, setting, role=role, pooled=False)
+            (pooled,) = verdicts(rows, setting, role=role, pooled=True)
             shares.append([alone.count(label) / len(alone) for label in LABELS])
             texts.append([f"{alone.count(label)}{'*' if label == pooled else ''}" for label in LABELS])
         panels.append(Matrix(shares, LABELS, JUDGED, "verdict", "", f"weights {role}", texts=texts))

@@ -9,7 +9,7 @@ from deeplimit.branches import GELU, OneMatrix, Perceptron, ReLU, Tanh
 from deeplimit.checks import InputError
 from deeplimit.networks import Dense, ResidualStack, ensemble
 from deeplimit.processes import IID
-from deeplimit.regimes import Runs, effective, observe, passage_of
+from deeplimit.regimes import Runs, observe, passage_of
 from deeplimit.regimes.observe import merged
 
 
@@ -74,16 +74,6 @@ def test_a_kink_at_0_has_no_nonlinearity():
     passage = observe(one, one.initialise(0), x=torch.ones(1, 2)).passage
     assert passage is not None
     assert passage.nonlinearity is None
-
-
-def test_a_delta_per_layer_multiplies_the_weights_of_relu():
-    relu, tanh = (ResidualStack(OneMatrix(2, sigma, delta="layer"), 3, init=IID()) for sigma in (ReLU(), Tanh()))
-    params = ensemble([relu.initialise(0)])
-    found = effective(relu, params)
-    assert set(found) == {"A", "b"}
-    assert torch.allclose(found["A"], params["delta"].abs()[..., None, None] * params["A"])
-    assert torch.allclose(found["b"], params["delta"].abs()[..., None] * params["b"])
-    assert set(effective(tanh, params)) == {"A", "b", "delta"}
 
 
 def test_runs_are_merged():

@@ -8,10 +8,12 @@ from deeplimit.measures.gradients import LayerGradients, PLRatio
 from deeplimit.measures.held_out import FullLoss, HeldOut, accuracy_of
 from deeplimit.measures.measure import At, Comparison, Every, Last, Measure, Memory, Observation, Schedule, View
 from deeplimit.measures.progress import Drift, Entry, Loss, SeedSpread
+from deeplimit.measures.statistics import DepthStatistics
 
 __all__ = [
     "At",
     "Comparison",
+    "DepthStatistics",
     "Drift",
     "Entry",
     "Every",

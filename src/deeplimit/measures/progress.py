@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from deeplimit import checks
 from deeplimit.measures.measure import Every, Measure, Memory, Observation, Schedule, View, per_layer_norm
+from deeplimit.networks import effective
+from deeplimit.records.identity import LATER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,11 +61,13 @@ class Entry(Measure):
         role: the role.
         position: indices of the entry in one layer's weights.
         at: the iterations.
+        identified: take the weights that the function identifies (`networks.effective`), |δ_k| A_k of a ReLU net for instance.
     """
 
     role: str
     position: tuple[int, ...]
     at: Schedule = field(default_factory=lambda: Every(100))
+    identified: bool = field(default=False, metadata=LATER)
 
     def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
         """The entry in all layers.
@@ -71,8 +75,8 @@ class Entry(Measure):
         Raises:
             InputError: the role is not one of the network's, or has no such entry.
         """
-        checks.one_of("role", self.role, view.network.layer_roles)
-        weights = view.params[self.role]
+        known = effective(view.network, view.params) if self.identified else view.weights
+        weights = known[checks.one_of("role", self.role, known)]
         shape = tuple(weights.shape[2:])
         if len(shape) != len(self.position) or any(not 0 <= i < n for i, n in zip(self.position, shape, strict=True)):
             raise checks.InputError(f"position: expected an entry of a weight of shape {shape}, found {self.position}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deeplimit.networks.effective import effective
 from deeplimit.networks.initialisation import ByRole, Initialisation, OwnInitialisation
 from deeplimit.networks.maps import Dense, LastCoordinates, LinearMap, Padding
 from deeplimit.networks.stack import Parameters, ResidualStack, ensemble, member
@@ -16,6 +17,7 @@ __all__ = [
     "Padding",
     "Parameters",
     "ResidualStack",
+    "effective",
     "ensemble",
     "member",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from deeplimit.networks import effective
 from deeplimit.regimes.function import FunctionVerdict
-from deeplimit.regimes.observe import Passage, Runs, effective, observe, passage_of
+from deeplimit.regimes.observe import Passage, Runs, observe, passage_of
 from deeplimit.regimes.verdict import Regime, Smoothness, regime, smoothness
 from deeplimit.regimes.weights import WeightVerdict, judge_weights
 

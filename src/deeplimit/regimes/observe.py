@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
+from deeplimit.networks import effective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,21 +94,6 @@ def passage_of(states: Tensor, outputs: Tensor | None = None, *, nonlinearity: T
     displacement = (states[-1] - states[0]).flatten(2).square().sum(2).mean(1).sqrt()
     variation = states.diff(dim=0).flatten(3).square().sum(3).sum(0).mean(1)
     return Passage(states[-1] if outputs is None else outputs, displacement, variation, nonlinearity)
-
-
-def effective(network: ResidualStack, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that statistics are taken of, role -> `[E, L, *shape]`.
-
-    With a δ per layer and a positively homogeneous σ only |δ_k| A_k and |δ_k| b_k are identified, and stand for A and b (Cohen et al. 2021,
-    released code); δ itself is then a sign.
-    """
-    from deeplimit.branches import ReLU
-
-    weights = {role: params[role] for role in network.layer_roles}
-    if "delta" in weights and isinstance(getattr(network.branch, "activation", None), ReLU):
-        size = weights.pop("delta").abs()
-        weights = {role: w * size.reshape(*size.shape, *[1] * (w.dim() - 2)) for role, w in weights.items()}
-    return weights
 
 
 def _movement(network: ResidualStack, params: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> Tensor | None:

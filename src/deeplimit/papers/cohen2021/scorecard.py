@@ -1,0 +1,54 @@
+"""The reproducibility variables of the paper: what a public index answers for it, and what our record answers for us.
+
+Ours are those that every report derives from its record; see `marion2024.scorecard` for where both come from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from deeplimit.papers.marion2024.scorecard import scorecard as answers
+from deeplimit.report.document import ScoreRow
+
+PUBLISHED = {
+    "pseudocode": "No",
+    "dataset splits": "No",
+    "hardware specification": "No",
+    "software dependencies": "No",
+}
+"""Variable -> answer of the index, of those that are known here."""
+
+UNKNOWN = "not looked up"
+
+
+def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
+    """The nine variables: the index's answer, ours, and the evidence.
+
+    Args:
+        record: what `record.json` of an output directory holds: `request`, `computed_with`, `runs`.
+
+    >>> rows = scorecard({"request": {"tier": "quick"}, "computed_with": [], "runs": []})
+    >>> [row.published for row in rows if row.variable == "hardware specification"]
+    ['No']
+    """
+    rows = (dataclasses.replace(row, published=PUBLISHED.get(row.variable, UNKNOWN)) for row in answers(record))
+    return tuple(dataclasses.replace(row, **OWN.get(row.variable, {})) for row in rows)
+
+
+OWN: dict[str, dict[str, str]] = {
+    "dataset splits": {
+        "evidence": (
+            "synthetic pairs and the part `train` of MNIST, all trained on; where a subset is taken `record.json` has the SHA-256 of its"
+            " places in the original files"
+        )
+    },
+    "open datasets": {
+        "evidence": (
+            "synthetic: `runs/*/run.json` has distribution and seeds; MNIST from the original files, by checksum; `record.json` has the"
+            " SHA-256 of what was drawn"
+        )
+    },
+}
+"""Variable -> evidence where it is another than for synthetic data alone."""

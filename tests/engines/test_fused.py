@@ -24,7 +24,9 @@ members = pytest.mark.parametrize("members", MEMBERS, ids=lambda e: f"E={e}")
 def test_it_knows_the_perceptron_and_the_branches_with_one_matrix_alone():
     assert len(KNOWN) == 12 * len(ACTIVATIONS)
     assert {type(case.build(1, 1)) for case in KNOWN} == {Perceptron, OneMatrix, OuterMatrix}
-    assert {type(case.build(1, 1)) for case in CASES if case not in KNOWN}.isdisjoint({Perceptron, OneMatrix, OuterMatrix})
+    assert {type(case.build(1, 1)) for case in CASES if case not in KNOWN}.isdisjoint(
+        {Perceptron, OneMatrix, OuterMatrix}
+    )
 
 
 def test_results_outlive_the_buffers_they_came_from():

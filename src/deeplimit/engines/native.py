@@ -67,7 +67,11 @@ class NativeEngine(Engine):
     def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
         """The perceptron and the branches with one matrix, with the activations of the package, in float32 and float64 on the CPU."""
         # A subclass may compute something else.
-        if MISSING or type(branch) not in (Perceptron, OneMatrix, OuterMatrix) or type(branch.activation) not in ACTIVATIONS:  # type: ignore[attr-defined]
+        if (
+            MISSING
+            or type(branch) not in (Perceptron, OneMatrix, OuterMatrix)
+            or type(branch.activation) not in ACTIVATIONS
+        ):  # type: ignore[attr-defined]
             return False
         return like is None or (like.device.type == "cpu" and like.dtype in PRECISIONS and like.numel() > 0)
 

@@ -1,6 +1,6 @@
 """The `torch` engine: the perceptron and both branches with one matrix, with a backward pass written by hand.
 
-All branches are one layer, f(h) = γ · (V σ(W h + b) + c), V or W being the identity where there is one matrix. With p_k = ∂ℓ/∂h_k the backward
+All are one layer, f(h) = γ · (V σ(W h + b) + c), V or W being the identity where there is one matrix. With p_k = ∂ℓ/∂h_k the backward
 recursion (Marion et al. 2024, proof of Proposition 7 and section 4; docs/algorithms.md, algorithm 2) is
 
     g_k = γ_{k+1} V_{k+1}ᵀ p_{k+1} ⊙ σ′(z_k),   p_k = p_{k+1} + W_{k+1}ᵀ g_k

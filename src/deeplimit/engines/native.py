@@ -25,6 +25,9 @@ if not MISSING:
     import deeplimit.engines._native as _native
 
 
+KNOWN = (Perceptron, OneMatrix, OuterMatrix)
+
+
 @dataclass(frozen=True)
 class NativeEngine(Engine):
     """C++ kernels for the instruction set of the processor, on PyTorch's number of threads, in float32 and float64 on the CPU.
@@ -67,11 +70,7 @@ class NativeEngine(Engine):
     def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
         """The perceptron and the branches with one matrix, with the activations of the package, in float32 and float64 on the CPU."""
         # A subclass may compute something else.
-        if (
-            MISSING
-            or type(branch) not in (Perceptron, OneMatrix, OuterMatrix)
-            or type(branch.activation) not in ACTIVATIONS
-        ):  # type: ignore[attr-defined]
+        if MISSING or type(branch) not in KNOWN or type(branch.activation) not in ACTIVATIONS:  # type: ignore[attr-defined]
             return False
         return like is None or (like.device.type == "cpu" and like.dtype in PRECISIONS and like.numel() > 0)
 

@@ -27,7 +27,7 @@ PRECISION = "float32"
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
 
 
-def res1(depth: int, beta: float, weights: Process, *, bias: bool = False, train_ends: bool = True) -> ResidualStack:
+def res1(depth: int, beta: float, *, weights: Process, bias: bool = False, train_ends: bool = True) -> ResidualStack:
     """h_0 = A x, h_{k+1} = h_k + L^(−β) (V_{k+1} ReLU(h_k) + c_{k+1}), F(x) = B h_L, from 784 pixels to 10 scores.
 
     A and B are normal with variance 1 / fan-in, c starts at 0 (released code, the version of the revision).

@@ -144,7 +144,7 @@ def _run(
     """One network, trained by Adam."""
     beta, process = STARTS[start]
     return TrainingRun(
-        networks=(res1(depth, beta, process),),
+        networks=(res1(depth, beta, weights=process),),
         data=digits(samples=None if images == TRAIN_IMAGES else images),
         optimizer=ADAM,
         iterations=updates(images, epochs),

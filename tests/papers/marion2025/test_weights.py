@@ -107,6 +107,17 @@ def test_rough_weights_may_have_a_trend_and_not_be_smooth(label, ruling):
     assert judge(claim("rough-stays-rough"), rows, tier="quick").ruling == ruling
 
 
+@pytest.mark.parametrize(("value", "ruling"), [(0.01, "reproduced"), (0.2, "not reproduced")])
+def test_the_hurst_index_is_judged_with_its_interval(value, ruling):
+    row = {"part": "figure", "start": ROUGH, "iteration": 9}
+    ends = {"": value, ".low": value - 0.01, ".high": value + 0.01}
+    rows = [{**row, "quantity": f"hurst.weights{end}", "value": number} for end, number in ends.items()]
+    verdict = judge(claim("rough-hurst"), pl.DataFrame(rows), tier="quick")
+    assert verdict.ruling == ruling
+    assert verdict.measured is not None
+    assert verdict.measured.high - verdict.measured.low == pytest.approx(0.02)
+
+
 @pytest.mark.parametrize("tier", ["quick", "paper"])
 def test_the_study_has_the_three_networks_and_every_depth_by_both_optimisers(tier):
     tasks = STUDY.plan(tier)

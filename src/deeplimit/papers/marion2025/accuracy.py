@@ -332,11 +332,11 @@ STUDIES = (
         text=(
             "For each Hurst index H of the initial weights over depth and each β a network res-1 (d = 30) is trained on MNIST with Adam, "
             "and the best of several learning rates is kept. The published map: all 60,000 images, 5 epochs (10 in the code since), five "
-            "rates from 1e-4 to 1, the best on the test set; the released code has L = 100 and L = 1000, both ends trained or frozen. Ours: "
+            "rates from 1e-4 to 1, the best on the test set; the code has had L = 100 and L = 1000, both ends trained or frozen. Ours: "
             "L = 100, both ends trained, fewer images (4096 for 2 epochs at tier quick, 12,800 for 5 at tier paper), three rates, the best "
             "on validation images from the training set, and the accuracy on the test set. At tier paper some cells are trained on all "
-            "images for 5 epochs, at L = 100, at L = 1000 and with frozen ends. All 100 cells so, with five rates, would take one and a "
-            "half hours of one core at L = 100, and fifteen at L = 1000."
+            "images for 5 epochs, at L = 100, at L = 1000 and with frozen ends. All 100 cells so, with five rates, would take about one "
+            "and a half hours of one core at L = 100, and fifteen at L = 1000."
         ),
         dtypes=(PRECISION,),
         tasks=_tasks,
@@ -344,9 +344,9 @@ STUDIES = (
             Figure(
                 "figure9",
                 "Accuracy on MNIST over H and β",
-                "Left: smooth weights (large H) need a larger β. Right: where accuracy is ½, ours and the published line. Both rise with H, "
-                "and lie below the line on which states keep their size as L grows: training repairs some explosion. Ours moves down with "
-                "longer training, and up with L.",
+                "Left: smooth weights (large H) need a larger β. Right: where accuracy is ½, ours and the published line. Both rise with "
+                "H and lie below the line on which states keep their size as L grows: training repairs some explosion. Ours moves down "
+                "with longer training, and up with L.",
                 _panels,
                 "Fig. 9",
             ),

@@ -21,6 +21,7 @@ from deeplimit.branches import (
     LeakyReLU,
     ModuleBranch,
     OneMatrix,
+    OuterMatrix,
     Perceptron,
     ReLU,
     ShiftedSoftplus,
@@ -63,6 +64,8 @@ BRANCHES: dict[str, Callable[[int, int, Activation], Branch]] = {
     "one-matrix-shared-no-bias": lambda d, m, σ: OneMatrix(d, σ, "shared", bias=False),
     "one-matrix-layer": lambda d, m, σ: OneMatrix(d, σ, "layer"),
     "one-matrix-layer-no-bias": lambda d, m, σ: OneMatrix(d, σ, "layer", bias=False),
+    "outer-matrix": lambda d, m, σ: OuterMatrix(d, σ),
+    "outer-matrix-bias": lambda d, m, σ: OuterMatrix(d, σ, bias=True),
     "convolution": lambda d, m, σ: Convolution(d, (2, m), activation=σ),
     "convolution-released": lambda d, m, σ: Convolution(d, (m, 2), 1, activation=σ, normalised=False),
 }

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 import torch
 
-from deeplimit.branches import OneMatrix, Perceptron
+from deeplimit.branches import OneMatrix, OuterMatrix, Perceptron
 from deeplimit.engines import ReferenceEngine, TorchEngine
 from tests.cases import ACTIVATIONS, CASES, MEMBERS, error, gradients, problem
 
@@ -21,10 +21,12 @@ some = pytest.mark.parametrize("case", SOME, ids=str)
 members = pytest.mark.parametrize("members", MEMBERS, ids=lambda e: f"E={e}")
 
 
-def test_it_knows_the_perceptron_and_the_one_matrix_branch_alone():
-    assert len(KNOWN) == 10 * len(ACTIVATIONS)
-    assert {type(case.build(1, 1)) for case in KNOWN} == {Perceptron, OneMatrix}
-    assert {type(case.build(1, 1)) for case in CASES if case not in KNOWN}.isdisjoint({Perceptron, OneMatrix})
+def test_it_knows_the_perceptron_and_the_branches_with_one_matrix_alone():
+    assert len(KNOWN) == 12 * len(ACTIVATIONS)
+    assert {type(case.build(1, 1)) for case in KNOWN} == {Perceptron, OneMatrix, OuterMatrix}
+    assert {type(case.build(1, 1)) for case in CASES if case not in KNOWN}.isdisjoint(
+        {Perceptron, OneMatrix, OuterMatrix}
+    )
 
 
 def test_results_outlive_the_buffers_they_came_from():

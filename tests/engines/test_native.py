@@ -58,7 +58,7 @@ pytestmark = pytest.mark.skipif(bool(ENGINE.missing), reason=f"no native engine:
 if not ENGINE.missing:
     from deeplimit.engines import _native
 
-KNOWN = [case for case in CASES if case.name.startswith(("perceptron", "one-matrix"))]
+KNOWN = [case for case in CASES if case.name.startswith(("perceptron", "one-matrix", "outer-matrix"))]
 NAMES = ["perceptron-bias-gelu", "perceptron-released-tanh", "one-matrix-shared-silu", "one-matrix-layer-relu"]
 SOME = [case for case in CASES if case.name in NAMES]
 WAYS = ["native:store", "native:recompute", *(f"native:recompute={S}" for S in (1, 2, 3, 7, 10, 11, 100))]
@@ -457,8 +457,8 @@ class Leakier(LeakyReLU):
     pass
 
 
-def test_it_knows_the_perceptron_and_the_one_matrix_branch_alone():
-    assert len(KNOWN) == 10 * len(ACTIVATIONS)
+def test_it_knows_the_perceptron_and_the_branches_with_one_matrix_alone():
+    assert len(KNOWN) == 12 * len(ACTIVATIONS)
     assert [case for case in CASES if ENGINE.supports(case.build(1, 1))] == KNOWN
 
 

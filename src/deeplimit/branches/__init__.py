@@ -16,6 +16,7 @@ from deeplimit.branches.branch import Branch
 from deeplimit.branches.convolution import Convolution
 from deeplimit.branches.custom import FunctionBranch, ModuleBranch
 from deeplimit.branches.one_matrix import OneMatrix
+from deeplimit.branches.outer import OuterMatrix
 from deeplimit.branches.perceptron import Perceptron
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LeakyReLU",
     "ModuleBranch",
     "OneMatrix",
+    "OuterMatrix",
     "Perceptron",
     "ReLU",
     "ShiftedSoftplus",

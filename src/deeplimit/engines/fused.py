@@ -1,6 +1,6 @@
-"""The `torch` engine: the perceptron and the one-matrix branch with a backward pass written by hand.
+"""The `torch` engine: the perceptron and both branches with one matrix, with a backward pass written by hand.
 
-Both branches are one layer, f(h) = γ · (V σ(W h + b) + c), V being the identity for the one-matrix branch. With p_k = ∂ℓ/∂h_k the backward
+All are one layer, f(h) = γ · (V σ(W h + b) + c), V or W being the identity where there is one matrix. With p_k = ∂ℓ/∂h_k the backward
 recursion (Marion et al. 2024, proof of Proposition 7 and section 4; docs/algorithms.md, algorithm 2) is
 
     g_k = γ_{k+1} V_{k+1}ᵀ p_{k+1} ⊙ σ′(z_k),   p_k = p_{k+1} + W_{k+1}ᵀ g_k
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deeplimit.branches import Activation, Branch, OneMatrix, Perceptron
+from deeplimit.branches import Activation, Branch, OneMatrix, OuterMatrix, Perceptron
 from deeplimit.engines.engine import Engine, Theta, differentiable_gradient, is_ensemble, layered
 from deeplimit.engines.reference import ReferenceEngine
 from deeplimit.engines.workspace import Workspace
@@ -47,11 +47,13 @@ class TorchEngine(Engine):
         self._workspace = Workspace()
 
     def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
-        """The perceptron and the one-matrix branch."""
-        return type(branch) in (Perceptron, OneMatrix)  # a subclass may compute something else
+        """The perceptron and the branches with one matrix."""
+        return type(branch) in (Perceptron, OneMatrix, OuterMatrix)  # a subclass may compute something else
 
     def final(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """The last state; its gradient is the hand-written one."""
+        if isinstance(branch, OuterMatrix):
+            branch, theta = branch.as_perceptron(theta)
         if is_ensemble(branch, h) and len(h) == 1:  # plain matrix products are quicker than batched ones of one member
             return self.final(branch, h[0], {role: t[0] for role, t in theta.items()}, scale).unsqueeze(0)
         roles = tuple(theta)
@@ -70,6 +72,8 @@ class TorchEngine(Engine):
 
 def _layers(branch: Branch, h: Tensor, theta: Theta, scale: float) -> Layers:
     """Bring a known branch into the common form."""
+    if isinstance(branch, OuterMatrix):
+        branch, theta = branch.as_perceptron(theta)
     stacked = layered(branch, theta, ensemble=is_ensemble(branch, h))
     bias = stacked["b"].unsqueeze(-2) if "b" in stacked else None
     if isinstance(branch, Perceptron):

@@ -1,4 +1,4 @@
-"""The `native` engine: the perceptron and the one-matrix branch in C++, by the operator of operator.py.
+"""The `native` engine: the perceptron and both branches with one matrix in C++, by the operator of operator.py.
 
 A few samples travel through a layer in vector registers and cache; its weights are read, and their gradients written, once. Only the states
 are kept between the passes, or every S-th of them, and pre-activations are computed again on the way back: at large depth, memory is slower
@@ -16,13 +16,16 @@ import torch
 from torch import Tensor
 
 from deeplimit import checks
-from deeplimit.branches import Branch, LeakyReLU, OneMatrix, Perceptron
+from deeplimit.branches import Branch, LeakyReLU, OneMatrix, OuterMatrix, Perceptron
 from deeplimit.engines.engine import Engine, Theta
 from deeplimit.engines.extension import MISSING, PRECISIONS, release_blocks
 from deeplimit.engines.operator import ACTIVATIONS, stack
 
 if not MISSING:
     import deeplimit.engines._native as _native
+
+
+KNOWN = (Perceptron, OneMatrix, OuterMatrix)
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ class NativeEngine(Engine):
         return self.name if MISSING else f"{self.name} ({_native.instruction_set()})"
 
     def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
-        """The perceptron and the one-matrix branch with the activations of the package, in float32 and float64 on the CPU."""
+        """The perceptron and the branches with one matrix, with the activations of the package, in float32 and float64 on the CPU."""
         # A subclass may compute something else.
-        if MISSING or type(branch) not in (Perceptron, OneMatrix) or type(branch.activation) not in ACTIVATIONS:  # type: ignore[attr-defined]
+        if MISSING or type(branch) not in KNOWN or type(branch.activation) not in ACTIVATIONS:  # type: ignore[attr-defined]
             return False
         return like is None or (like.device.type == "cpu" and like.dtype in PRECISIONS and like.numel() > 0)
 
@@ -115,6 +118,8 @@ Call = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor
 
 def _call(branch: Branch, h: Tensor, theta: Theta, scale: float) -> Call:
     """A known branch in the operator's form, h + scale · (outer · V σ(inner · W h + b) + c) or h + scale · δ σ(W h + b)."""
+    if isinstance(branch, OuterMatrix):
+        branch, theta = branch.as_perceptron(theta)
     assert isinstance(branch, Perceptron | OneMatrix)
     σ = branch.activation
     name, slope = ACTIVATIONS[type(σ)], σ.negative_slope if isinstance(σ, LeakyReLU) else 0.0

@@ -12,7 +12,6 @@ from deeplimit.papers.reconciliation.roughness_map import (
     MAP,
     ROUGHNESS,
     function_at,
-    unchanged,
     weights_at,
 )
 

@@ -10,8 +10,8 @@ import torch
 
 from deeplimit.branches import OneMatrix, Perceptron, SiLU, Tanh
 from deeplimit.checks import InputError
-from deeplimit.data import GaussianPairs, SpherePairs
-from deeplimit.draws import SequentialDraw
+from deeplimit.data import GaussianPairs, Pairs, SpherePairs
+from deeplimit.draws import NamedDraw, SequentialDraw
 from deeplimit.engines import select
 from deeplimit.measures import (
     At,
@@ -747,3 +747,32 @@ def test_a_run_whose_checkpoint_is_not_due_starts_again(tmp_path):
         rows(RUN, checkpoint=Checkpoint(path, every=1e6), progress=killer(3))
     assert not path.exists()
     assert rows(RUN, checkpoint=Checkpoint(path, every=1e6)) == rows(RUN)
+
+
+@dataclasses.dataclass(frozen=True)
+class FromFiles(Pairs):
+    """Pairs that say where they come from, by a number drawn from the stream."""
+
+    shared: bool
+
+    def sample(self, stream):
+        return torch.ones(2, 2), torch.zeros(2, 2)
+
+    def facts(self, stream):
+        drawn = int(torch.randint(1000, (), generator=stream.generator("split")))
+        return {"set": "some", "indices": 0 if self.shared else drawn}
+
+
+def test_files_and_indices_of_the_data_are_recorded():
+    def recorded(**changes):
+        context = Context()
+        list(dataclasses.replace(RUN, seeds=(0, 1), iterations=1, measures=(), **changes).run(context))
+        return context.provenance.get("splits")
+
+    assert recorded(data=FromFiles(shared=True)) == {"set": "some", "indices": 0}
+    own = recorded(data=FromFiles(shared=False))
+    assert set(own) == {"0", "1"}
+    assert own["0"] != own["1"]
+    assert own["1"] == FromFiles(shared=False).facts(NamedDraw().stream(1))
+    assert recorded(data=FromFiles(shared=False), draw=SequentialDraw()) is None
+    assert recorded(data=RUN.data) is None

@@ -327,11 +327,26 @@ class _Loop:
         """The final parameters, `[E, …]`, named `depth/role`."""
         return {f"{d}/{role}": _array(p) for d, s in self.states.items() for role, p in s.params.items()}
 
+    def _splits(self) -> dict[str, Any]:
+        """Which files and indices the data are, by seed; one entry where all seeds have the same, none where all is drawn.
+
+        A stream with one generator for everything has drawn the weights before: it cannot be asked again.
+        """
+        run = self.task
+        if not isinstance(run.draw, NamedDraw):
+            return {}
+        found = {str(seed): run.data.facts(run.draw.stream(seed)) for seed in run.seeds}
+        facts = list(found.values())
+        return facts[0] if all(fact == facts[0] for fact in facts) else found
+
     def _note_facts(self) -> None:
         from deeplimit.engines import select
 
         data = next(iter(self.feeds.values())).data
         self.context.provenance["data"] = checksum(data)
+        splits = self._splits()
+        if splits:
+            self.context.provenance["splits"] = splits
         self.context.provenance["engine"] = select(
             self.context.engine, self.task.networks[0].branch, like=data[0]
         ).title

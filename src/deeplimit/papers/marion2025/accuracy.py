@@ -306,7 +306,6 @@ CLAIMS = (
         tolerance=0.06,
         source="figure",
         tiers=("paper",),
-        expected_ruling="not reproduced",  # it lies lower, and lower still after longer training
     ),
     _crossing_claim("L = 100", "contour-at-100"),
     _crossing_claim("L = 1000", "contour-at-1000"),

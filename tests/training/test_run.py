@@ -756,7 +756,7 @@ class FromFiles(Pairs):
     shared: bool
 
     def sample(self, stream):
-        return torch.ones(2, 2), torch.zeros(2, 2)
+        return RUN.data.sample(stream)
 
     def facts(self, stream):
         drawn = int(torch.randint(1000, (), generator=stream.generator("split")))

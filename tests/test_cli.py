@@ -48,7 +48,7 @@ def paper(monkeypatch):
     subject = load_file(FLOW)
     found = Paper("flow", "Flows", "Somebody, 2024", subject.studies)
     monkeypatch.setitem(sys.modules, "a_paper", SimpleNamespace(paper=found))
-    for name in list(PAPERS):
+    for name in reversed(list(PAPERS)):
         monkeypatch.delitem(PAPERS, name)
     monkeypatch.setitem(PAPERS, "flow", "a_paper")
     return found
@@ -321,7 +321,7 @@ def test_the_engines_are_listed_with_what_runs_a_branch_and_why(call, monkeypatc
 def tiny(monkeypatch, tmp_path):
     """MNIST of a few images as the only data set, in a data directory, whose path is the result."""
     known = tiny_mnist(tmp_path / "data")
-    for name in list(SETS):
+    for name in reversed(list(SETS)):
         monkeypatch.delitem(SETS, name)
     monkeypatch.setitem(SETS, "mnist", known)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))

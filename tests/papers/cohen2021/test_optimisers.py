@@ -24,7 +24,7 @@ def table() -> pl.DataFrame:
             {"setting": s, "quantity": q, "depth": L, "seed": seed, "value": float(L) ** p}
             for s in OPTIMISERS
             for q, p in powers.items()
-            for L in (128, 256, 512)
+            for L in (128, 203, 512)
             for seed in range(5)
         ]
     )

@@ -96,8 +96,8 @@ NOISE = Discrepancy(
     code_says="The sum of what the trend leaves, times L^(β−1). As shipped the script passes arguments that do not exist.",
     computed=(
         "Both paths; the loss without the noise does not depend on the factor. ReLU networks need their noise. tanh networks do not: with"
-        " their own weights averaged over 25 pieces of depth they lose nothing. With the trend of four deep networks they do, since those"
-        " are trained by steps larger than δ, and their trend is not that of shallower ones."
+        " their own weights averaged over 25 pieces of depth they lose nothing. With the trend of four deep networks they do: it is"
+        " not that of shallower ones, perhaps because steps of Adam exceed δ there (not tested)."
     ),
     claim_ids=(
         "cohen2021.10.tanh",

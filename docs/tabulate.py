@@ -1,8 +1,8 @@
-"""Write the measured verdicts and the figures' values of a finished paper-tier run into docs/reproduction.md.
+"""Write the measured verdicts of a finished run into docs/reproduction.md, and for Marion et al. 2024 the figures' values.
 
     python docs/tabulate.py results/marion2024-paper
 
-Replaces what stands between the two markers; everything else of the page is left alone.
+Replaces what stands between the two markers of the paper; everything else of the page is left alone.
 """
 
 from __future__ import annotations
@@ -17,26 +17,29 @@ import polars as pl
 from deeplimit.papers.marion2024 import figure1_left, figure1_right, figure2
 
 PAGE = Path(__file__).parent / "reproduction.md"
-BEGIN, END = "<!-- paper tier: begin -->", "<!-- paper tier: end -->"
 
 
 def main(out: Path) -> None:
     """Replace the section of the page."""
+    request = json.loads((out / "deeplimit.json").read_text(encoding="utf-8"))["request"]
+    begin, end = (f"<!-- {request['name']}: {word} -->" for word in ("begin", "end"))
     page = PAGE.read_text(encoding="utf-8")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    section = "\n".join([*machine(out), "", *verdicts(out), "", *figures(out)])
-    PAGE.write_text(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}", encoding="utf-8")
+    before, after = page.split(begin)[0], page.split(end)[1]
+    lines = [*machine(out, request["tier"]), "", *verdicts(out)]
+    lines += ["", *figures(out)] if request["name"] == "marion2024" else []
+    section = "\n".join(lines)
+    PAGE.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after}", encoding="utf-8")
 
 
-def machine(out: Path) -> Iterator[str]:
-    """One sentence on where and how long."""
+def machine(out: Path, tier: str) -> Iterator[str]:
+    """Two sentences on what, where and how long."""
     record = json.loads((out / "record.json").read_text(encoding="utf-8"))
     made = record["computed_with"][0]
     cpu, versions = made["cpu"], made["versions"]
     seconds = sum(run["seconds"] for run in record["runs"])
     model = cpu.get("model", "unknown processor") if isinstance(cpu, Mapping) else cpu
     yield (
-        f"{len(record['runs'])} runs, {seconds / 60:.0f} minutes of computing in all, one thread per run, two runs at a time on 2 cores"
+        f"Tier {tier}: {len(record['runs'])} runs, {seconds / 60:.0f} minutes of computing in all, one thread per run, two runs at a time on 2 cores"
         f" ({model}); Python {versions['python']}, torch {versions['torch']}. The seconds of a claim are those of all runs of its study."
     )
 

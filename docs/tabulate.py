@@ -40,7 +40,8 @@ def machine(out: Path, tier: str) -> Iterator[str]:
     model = cpu.get("model", "unknown processor") if isinstance(cpu, Mapping) else cpu
     yield (
         f"Tier {tier}: {len(record['runs'])} runs, {seconds / 60:.0f} minutes of computing in all, one thread per run, two runs at a"
-        f" time on 2 cores ({model}); Python {versions['python']}, torch {versions['torch']}. The seconds of a claim are those of all runs of its study."
+        f" time on 2 cores ({model}); Python {versions['python']}, torch {versions['torch']}. The seconds of a claim are those of all runs"
+        " of its study."
     )
 
 

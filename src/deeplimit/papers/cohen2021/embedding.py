@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SAMPLES = Tiered(quick=2048, paper=60_000)
-DEPTHS = Tiered(quick=depth_grid(2.0, 128), paper=depth_grid(TANH_BASE, 1024))
+DEPTHS = Tiered(quick=depth_grid(2.0, 128), paper=depth_grid(TANH_BASE, 1024), full=depth_grid(TANH_BASE, 10321))
 TANH_FACTOR, RELU_FACTOR = 0.0, 0.4
 """β of the authors' plots of scaled increments on MNIST."""
 
@@ -61,7 +61,7 @@ STUDY = Study(
         " suggest 0.01, reached after one to three, and both thresholds are computed."
         " The original files are needed: `deeplimit data fetch mnist`."
     ),
-    replicates=Tiered(quick=5, paper=1),
+    replicates=Tiered(quick=5, paper=1, full=5),
     tasks=_tasks,
     figures=(
         Figure(

@@ -36,7 +36,7 @@ GRID = tuple(round(0.1 + 0.8 * i / 9, 4) for i in range(10))
 
 HURST: Tiered[tuple[float, ...]] = Tiered(quick=GRID[::3], paper=GRID)
 BETA: Tiered[tuple[float, ...]] = Tiered(quick=GRID[:6], paper=GRID)
-IMAGES = Tiered(quick=4_096, paper=12_800)
+IMAGES = Tiered(quick=4_096, paper=12_800, full=58_000)
 VALIDATION = Tiered(quick=1_000, paper=2_000)
 TESTED = Tiered(quick=2_000, paper=TEST_IMAGES)
 RATES = (1e-3, 1e-2, 1e-1)

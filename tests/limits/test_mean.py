@@ -10,7 +10,7 @@ from deeplimit.checks import InputError
 from deeplimit.fits import power_law
 from deeplimit.limits import initial, solve, solve_mean
 from deeplimit.networks import LastCoordinates, Padding, ResidualStack
-from deeplimit.papers.cohen2021.limits import Aligned
+from deeplimit.papers.cohen2021.limits.mean import Aligned
 from deeplimit.processes import IID, Tied
 from deeplimit.scaling import DepthScaling
 

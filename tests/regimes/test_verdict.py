@@ -12,8 +12,10 @@ from deeplimit.checks import InputError
 from deeplimit.networks import ResidualStack
 from deeplimit.processes import IID, FractionalBrownianMotion, Tied
 from deeplimit.regimes import regime, smoothness
+from deeplimit.regimes.known import NETWORKS
 from deeplimit.scaling import DepthScaling
-from tests.regimes.families import seen
+
+DEPTHS = (16, 32, 64, 128, 256)
 
 
 def noise(depth, seed=0):
@@ -41,14 +43,16 @@ def test_modules_are_evaluated_on_the_inputs():
 
 
 def test_the_json_is_plain_and_the_text_says_both_verdicts():
-    found = regime(seen("exploding"))
+    found = regime(NETWORKS["equal layers, 1/√L"].observe(DEPTHS, seeds=range(6)))
     content = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert content["function"]["label"] == "none"
     assert content["weights"]["V"]["label"] == "hypothesis 1"
     assert "weights V: hypothesis 1" in str(found)
     assert "function: none" in str(found)
     assert "limit:" not in str(found)
-    assert "limit: the same for every draw" in str(regime(seen("mean")))
+    assert "limit: the same for every draw" in str(
+        regime(NETWORKS["around a mean, 1/L"].observe(DEPTHS, seeds=range(6)))
+    )
 
 
 def test_one_network_alone():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
-from deeplimit.statistics import bootstrap
+from deeplimit.statistics import STATISTICS, bootstrap, depth_statistics, statistic_intervals
 
 
 def test_the_interval_covers_as_often_as_it_says():
@@ -30,3 +30,33 @@ def test_it_repeats_and_follows_its_seed():
 def test_one_thing_cannot_be_resampled():
     with pytest.raises(InputError, match="at least 2"):
         bootstrap(torch.ones(1), torch.mean)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 6])
+def test_every_statistic_of_a_stack_has_an_interval(runs):
+    weights = torch.randn(runs, 20, 5, 4, generator=torch.Generator().manual_seed(runs), dtype=torch.float64)
+    found, plain = statistic_intervals(weights, resamples=100), depth_statistics(weights)
+    assert set(found) == set(STATISTICS)
+    for name, measured in found.items():
+        assert measured.value == pytest.approx(float(plain[name].mean()))
+        assert measured.low < measured.high
+        if name in ("cumulative_sum", "root_sum_of_squares", "quadratic_variation", "sobolev"):  # no maximum over layers
+            assert measured.low < measured.value < measured.high
+        assert measured.sample == (6 if runs == 6 else 20)
+
+
+def test_intervals_of_a_statistic_hold_what_other_entries_give():
+    held = 0
+    expected = (
+        2 * 19 * 50
+    ) ** 0.5 * 20**0.5  # of the Sobolev seminorm: the root of L Σ of 19 differences of variance 2
+    for seed in range(40):
+        weights = torch.randn(1, 20, 50, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        found = statistic_intervals(weights, resamples=100)["sobolev"]
+        held += found.low < expected < found.high
+    assert held >= 32
+
+
+def test_one_entry_of_few_runs_has_no_interval():
+    with pytest.raises(InputError, match="at least 2"):
+        statistic_intervals(torch.ones(3, 20))

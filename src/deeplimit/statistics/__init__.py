@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeplimit.statistics.depth import STATISTICS, depth_statistics
-from deeplimit.statistics.intervals import bootstrap
+from deeplimit.statistics.intervals import bootstrap, statistic_intervals
 from deeplimit.statistics.norms import ConvolutionOperator, Frobenius, Norm, Spectral
 from deeplimit.statistics.roughness import hurst, variation_ratio, variogram
 
@@ -16,6 +16,7 @@ __all__ = [
     "bootstrap",
     "depth_statistics",
     "hurst",
+    "statistic_intervals",
     "variation_ratio",
     "variogram",
 ]

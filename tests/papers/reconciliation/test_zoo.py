@@ -6,18 +6,22 @@ import polars as pl
 import pytest
 
 from deeplimit.papers.reconciliation.zoo import (
+    NETWORKS_STUDY,
     POWER,
     ZOO,
     HurstPower,
+    NetworkVerdicts,
     ZooVerdicts,
     coverage,
     right_of_decided,
+    right_of_networks,
     share,
     told_apart,
     within_two_hundredths,
     wrong_of_all,
 )
 from deeplimit.records import Context, frame
+from deeplimit.regimes.known import NETWORKS
 from deeplimit.regimes.zoo import FAMILIES
 
 
@@ -45,8 +49,7 @@ def test_wrong_verdicts_lower_the_shares(verdicts):
     )
     assert right_of_decided(spoilt).value < right_of_decided(verdicts).value
     every = pl.concat([spoilt.with_columns(setting=pl.lit(name)) for name in ("L = 8…32, d = 4", "L = 8…64, d = 10")])
-    with pytest.raises(LookupError, match="no rows"):
-        wrong_of_all(every)
+    assert wrong_of_all(every).value == pytest.approx(2 / spoilt.height)
     every = pl.concat([every, spoilt, spoilt.with_columns(setting=pl.lit("L = 32…256, d = 10"))])
     assert wrong_of_all(every).value == pytest.approx(2 / spoilt.height)
 
@@ -58,6 +61,17 @@ def test_figures_are_made_of_the_rows(verdicts):
     parts = [HurstPower(depth, entries, 0.7, (1, 2)) for depth in (12, 24, 48, 96) for entries in (5, 20, 100, 500)]
     (panel,) = POWER.figures[0].panels(pl.concat([frame(part.run(Context())) for part in parts]))
     assert len(panel.curves) == 4  # type: ignore[union-attr]
+
+
+def test_networks_of_known_limit_are_judged():
+    rows = frame(NetworkVerdicts((16, 32, 64, 128), (3, 9)).run(Context()))
+    rows = rows.with_columns(setting=pl.lit("L = 16…128"))
+    assert rows.height == 2 * len(NETWORKS)
+    assert right_of_networks(rows).value > 0.85
+    other = rows.with_columns(setting=pl.lit("L = 8…64"))
+    tables = NETWORKS_STUDY.figures[0].panels(pl.concat([rows, other]))
+    assert [sum(row) for row in tables[0].values] == pytest.approx([1.0] * len(tables[0].rows))  # type: ignore[union-attr]
+    assert len(NETWORKS_STUDY.plan("quick")) == 2
 
 
 def test_precision_power_and_coverage():

@@ -343,13 +343,14 @@ STUDIES = (
         name="figure8",
         title="Weights over depth before and after training",
         text=(
-            "Networks res-1 (d = 30, ReLU) are trained on MNIST with Adam at 0.01 and batches of 128, from values of a smooth "
-            "Gaussian process (length 0.1) and from independent layers; one weight is shown at every layer. The paper trains L = "
-            "1000 for 300 epochs, as tier full does. Tier paper here trains for 30 (one takes a quarter of a minute a network), "
-            "tier quick for 6 epochs of 2048 images at L = 128. Five seeds at several depths, trained for two epochs, give the rates at which "
-            "increments fall with L, of the weights and of their change, by Adam and by gradient descent. States and gradients "
-            "change by O(L^(−β)) from layer to layer where layers are independent, and so does what gradient descent adds. An Adam "
-            "step is close to the sign of a gradient, which jumps where the gradient crosses 0: what it adds is rougher."
+            "Networks res-1 (d = 30, ReLU) are trained on MNIST with Adam at 0.01 and batches of 128, from values of a "
+            "smooth Gaussian process (length 0.1) and from independent layers; one weight is shown at every layer. The "
+            "paper trains L = 1000 for 300 epochs, as tier full does. Tier paper here trains for 30 (one takes a quarter of "
+            "a minute a network), tier quick for 6 epochs of 2048 images at L = 128. Five seeds at several depths, trained "
+            "for two epochs, give the rates at which increments fall with L, of the weights and of their change, by Adam "
+            "and by gradient descent. States and gradients change by O(L^(−β)) from layer to layer where layers are "
+            "independent, and so does what gradient descent adds. An Adam step is close to the sign of a gradient, which "
+            "jumps where the gradient crosses 0: what it adds is rougher."
         ),
         replicates=5,
         dtypes=(PRECISION,),

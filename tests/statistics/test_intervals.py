@@ -40,7 +40,12 @@ def test_every_statistic_of_a_stack_has_an_interval(runs):
     for name, measured in found.items():
         assert measured.value == pytest.approx(float(plain[name].mean()))
         assert measured.low < measured.high
-        if name in ("cumulative_sum", "root_sum_of_squares", "quadratic_variation", "sobolev"):  # no maximum over layers
+        if name in (
+            "cumulative_sum",
+            "root_sum_of_squares",
+            "quadratic_variation",
+            "sobolev",
+        ):  # no maximum over layers
             assert measured.low < measured.value < measured.high
         assert measured.sample == (6 if runs == 6 else 20)
 

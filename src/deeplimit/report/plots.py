@@ -117,13 +117,23 @@ def _style(salt: str) -> Iterator[None]:
 def _canvas(panels: Sequence[AnyPanel]) -> Canvas:
     """All panels side by side."""
     height = SIZE[1] if any(not isinstance(panel, NoData) for panel in panels) else EMPTY
-    canvas = Canvas(figsize=(SIZE[0] * len(panels), height))
+    widths = [_width(panel) for panel in panels]
+    canvas = Canvas(figsize=(sum(widths), height))
     hosts: Sequence[Host] = [canvas]
     if len(panels) > 1:
-        hosts = list(np.ravel(np.asarray(canvas.subfigures(1, len(panels)))))
+        hosts = list(np.ravel(np.asarray(canvas.subfigures(1, len(panels), width_ratios=widths))))
     for host, panel in zip(hosts, panels, strict=True):
         _panel(host, panel)
     return canvas
+
+
+def _width(panel: AnyPanel) -> float:
+    """Inches: those of a panel, or what the cells and names of a table take."""
+    if not isinstance(panel, Matrix):
+        return SIZE[0]
+    longest = max((len(name) for name in panel.rows), default=0)
+    texts = [len(text) for row in panel.texts or () for text in row]
+    return max(SIZE[0], 0.3 + 0.045 * longest + len(panel.columns) * (0.1 + 0.045 * max(texts, default=5)))
 
 
 def _svg(canvas: Canvas, prefix: str) -> str:

@@ -116,7 +116,7 @@ def test_a_verdict_that_abstains_measures_nothing():
         says(lambda rows: "undecided", "SDE")(pl.DataFrame())
 
 
-def test_the_table_shows_every_step():
-    tables = WALK.figures[0].panels(verdicts())
+def test_a_table_for_each_group_shows_every_step():
+    tables = [figure.panels(verdicts())[0] for figure in WALK.figures]
     assert [len(table.values) for table in tables] == [len(members) for members in GROUPS.values()]  # type: ignore[union-attr]
     assert tables[0].texts[0] == ["hypothesis 1", "neural ODE", "?", "lazy", "1e-03"]  # type: ignore[union-attr,index]

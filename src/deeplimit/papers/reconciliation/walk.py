@@ -329,9 +329,9 @@ CLAIMS = (
 COLUMNS = ("weights", "function", "limit", "learning", "loss")
 
 
-def _table(rows: pl.DataFrame) -> list[Matrix]:
-    """Both verdicts at each step, one table a group."""
-    return [_group(rows, group) for group in GROUPS]
+def _figure(group: str, title: str, caption: str) -> Figure:
+    """The table of one group."""
+    return Figure(f"walk-{group.lower().replace(' ', '-')}", title, caption, lambda rows: [_group(rows, group)])
 
 
 def _loss(rows: pl.DataFrame) -> str:
@@ -357,8 +357,7 @@ def _group(rows: pl.DataFrame, group: str) -> Matrix:
         texts.append([weights, function["label"][0], draw, function["learning"][0], _loss(own)])
     smooth = {"hypothesis 1": 0.25, "neural ODE": 0.25, "undecided": float("nan"), "?": float("nan")}
     shades = [[smooth.get(text, 0.0) for text in row] for row in texts]
-    title = {"path": "each row changes one factor more", "from Cohen": "Cohen, one factor changed"}
-    return Matrix(shades, COLUMNS, list(GROUPS[group]), "", "", title.get(group, "Marion, one factor changed"), texts)
+    return Matrix(shades, COLUMNS, list(GROUPS[group]), "", "", texts=texts)
 
 
 WALK = Study(
@@ -375,13 +374,21 @@ WALK = Study(
     ),
     tasks=_tasks,
     figures=(
-        Figure(
-            "walk",
-            "Which factor decides",
-            "Verdicts on trained networks. Left: a path from one paper to the other. Middle and right: one factor changed in the first and"
-            " in the last setting. Shaded: weights with a limit, and neural ODEs; grey: the verdict abstains. Limit: one for all draws, or"
-            " of the draw. Loss: mean over seeds at the largest depth.",
-            _table,
+        _figure(
+            "path",
+            "A path from one paper to the other",
+            "Verdicts on trained networks; every row changes one factor of the row above. Shaded: weights with a limit, and neural ODEs;"
+            " grey: the verdict abstains. Limit: one for all draws, or of the draw. Loss: mean over seeds at the largest depth.",
+        ),
+        _figure(
+            "from Cohen",
+            "Cohen et al. 2021, one factor changed",
+            "As the figure above, from the first setting of the path.",
+        ),
+        _figure(
+            "from Marion",
+            "Marion et al. 2024, one factor changed",
+            "As the figure above, from the last setting of the path.",
         ),
     ),
     claims=CLAIMS,

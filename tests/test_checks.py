@@ -78,3 +78,11 @@ def test_an_integer_of_numpy_is_one():
 def test_a_name_that_is_no_text_is_refused(value):
     with pytest.raises(InputError, match=f"engine: expected one of .*; found {value}"):
         checks.one_of("engine", value, ("reference", "torch"))
+
+
+def test_a_long_list_of_names_is_cut():
+    names = [f"name-{i:02d}" for i in range(30)]
+    with pytest.raises(InputError, match=r"one of name-00, .*name-19 and 10 more; found 'zzz'"):
+        checks.one_of("claim", "zzz", names)
+    with pytest.raises(InputError, match=r"one of name-00, .*name-19; found 'zzz'"):
+        checks.one_of("claim", "zzz", names[:20])

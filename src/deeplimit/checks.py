@@ -7,6 +7,8 @@ import math
 import numbers
 from collections.abc import Iterable
 
+_LISTED = 20  # names that an error lists
+
 
 class InputError(ValueError):
     """Something the caller handed over cannot be used; the message says what was expected and what was found."""
@@ -38,8 +40,9 @@ def one_of(name: str, value: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     if not isinstance(value, str) or value not in names:
-        near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4) or names
-        raise InputError(f"{name}: expected one of {', '.join(near)}; found {value!r}")
+        near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4) or names[:_LISTED]
+        more = f" and {len(names) - _LISTED} more" if near == names[:_LISTED] and len(names) > _LISTED else ""
+        raise InputError(f"{name}: expected one of {', '.join(near)}{more}; found {value!r}")
     return value
 
 

@@ -239,6 +239,19 @@ def test_what_is_expected_of_workers(jobs):
     assert expect([], [], workers=2) == Expectation(0, 0.0, 0.0, 0.0)
 
 
+def test_a_run_that_lacks_its_data_does_not_hide_what_the_others_take(jobs):
+    class Lacking:
+        def probe(self, context):
+            raise InputError("mnist: expected files, found none")
+
+    lacking = dataclasses.replace(jobs[0], task=Lacking())
+    seconds = probe([lacking, jobs[1]], Execution())
+    assert np.isnan(seconds[0])
+    assert seconds[1] > 0
+    found = expect(jobs[:3], [float("nan"), 2.0, 4.0], workers=2)
+    assert (found.seconds, found.unknown) == (4.0, 1)
+
+
 def test_the_pace_counts_work_not_runs(jobs):
     pace = Pace(jobs)
     assert pace.seconds_left == float("inf")

@@ -380,7 +380,10 @@ def _serve(subject: Subject, request: Request, *, out: Path, execution: Executio
 
     if look.dry_run:
         studies = subject.select(request.only).studies
-        _print_table(_expected(expectations(studies, request, out=out, execution=execution)), look)
+        parts = expectations(studies, request, out=out, execution=execution)
+        _print_table(_expected(parts), look)
+        if any(need.unknown for _, need in parts):
+            _say("runs without a time lack something that they need here, data most often", sys.stderr)
         return 0
     reporter = Bars() if sys.stderr.isatty() else Lines()
     try:
@@ -500,7 +503,8 @@ def _expected(parts: Sequence[tuple[str, Expectation]]) -> Table:
 
     table = Table("study", "runs", "time", "memory", "disk", box=box.SIMPLE)
     for name, need in parts:
-        table.add_row(name, str(need.runs), _time(need.seconds), _size(need.memory_bytes), _size(need.disk_bytes))
+        time = _time(need.seconds) + (f" + {need.unknown} runs" if need.unknown else "")
+        table.add_row(name, str(need.runs), time, _size(need.memory_bytes), _size(need.disk_bytes))
     return table
 
 

@@ -5,6 +5,7 @@ Only the process that holds the store writes runs; workers write nothing but the
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import re
@@ -394,12 +395,16 @@ def limit_threads(threads: int) -> None:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What jobs are expected to need: seconds with all workers busy, bytes of memory at once, bytes on disk."""
+    """What jobs are expected to need: seconds with all workers busy, bytes of memory at once, bytes on disk.
+
+    `unknown` of them could not be sampled, and their seconds are not in the sum.
+    """
 
     runs: int
     seconds: float
     memory_bytes: float
     disk_bytes: float
+    unknown: int = 0
 
 
 def expect(jobs: Sequence[Job], seconds: Sequence[float], *, workers: int) -> Expectation:
@@ -412,16 +417,26 @@ def expect(jobs: Sequence[Job], seconds: Sequence[float], *, workers: int) -> Ex
     """
     costs = [job.task.cost() for job in jobs]
     memory = sorted((cost.memory_bytes for cost in costs), reverse=True)
-    together = max([sum(seconds) / min(workers, max(len(jobs), 1)), *seconds])
-    return Expectation(len(jobs), together, sum(memory[:workers]), sum(cost.disk_bytes for cost in costs))
+    known = [s for s in seconds if not math.isnan(s)]
+    together = max([sum(known) / min(workers, max(len(jobs), 1)), *known])
+    disk = sum(cost.disk_bytes for cost in costs)
+    return Expectation(len(jobs), together, sum(memory[:workers]), disk, len(seconds) - len(known))
 
 
 def probe(jobs: Sequence[Job], execution: Execution) -> list[float]:
-    """Seconds that each job is expected to take alone, from a short sample of its own work."""
+    """Seconds that each job is expected to take alone, from a short sample of its own work; NaN where it lacks what it needs."""
     if jobs:
         execution.check_machine()
     limit_threads(execution.threads)
-    return [job.task.probe(execution.context()) for job in jobs]
+    return [_probed(job, execution) for job in jobs]
+
+
+def _probed(job: Job, execution: Execution) -> float:
+    """A job that cannot run here, for want of its data, must not hide what the others take."""
+    try:
+        return job.task.probe(execution.context())
+    except checks.InputError:
+        return math.nan
 
 
 def _diverged(rows: pl.DataFrame) -> list[dict[str, Any]]:

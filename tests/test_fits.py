@@ -11,6 +11,7 @@ from deeplimit.fits import (
     against_reference,
     convergence_law,
     exponent,
+    half_width,
     local_exponents,
     power_law,
     power_law_over_seeds,
@@ -364,3 +365,9 @@ def test_unusable_tables_are_refused() -> None:
         table_deviation(rows, {(256,): 0.0}, keys=["depth"])
     with pytest.raises(InputError, match=r"value: expected a finite number, found the row .*'depth': 256"):
         table_deviation(ours(1, 1, math.nan, dtype="float64"), {(256,): 1.0}, keys=["depth"])
+
+
+def test_the_half_width_of_a_mean_is_students():
+    assert half_width([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / 3**0.5)
+    assert half_width([1.0, 2.0, 3.0], 0.99) == pytest.approx(9.924843 / 3**0.5)
+    assert math.isnan(half_width([1.0, math.inf]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.regimes.observe import Runs, passage_of
+from deeplimit.regimes.observe import Runs, movement_of, passage_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,12 +59,5 @@ def _run(file: Path, tensors: dict[str, Tensor]) -> tuple[int, Runs]:
     if states is not None:
         checks.shape(f"{file}: {STATES}", tuple(states.shape), (depth + 1, *[None] * (states.dim() - 1)))
         passage = passage_of(states[:, None], None if outputs is None else outputs[None])
-    weights = {role: tensor[None] for role, tensor in tensors.items()}
-    return depth, Runs(weights, passage, _movement(tensors, initial))
-
-
-def _movement(final: dict[str, Tensor], initial: dict[str, Tensor]) -> Tensor | None:
-    import torch
-
-    moved = [(final[role] - start).norm() / start.norm() for role, start in initial.items() if bool(start.norm() > 0)]
-    return torch.stack(moved).mean()[None] if moved else None
+    weights, started = ({role: tensor[None] for role, tensor in part.items()} for part in (tensors, initial))
+    return depth, Runs(weights, passage, movement_of(weights, started))

@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from deeplimit.claims import Measured
-from deeplimit.fits import ConvergenceLaw, convergence_law
-from deeplimit.regimes.weights import WeightVerdict
+from deeplimit.fits import ConvergenceLaw, convergence_law, half_width
+from deeplimit.regimes.weights import WeightVerdict, said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,10 +115,10 @@ def _classify(
     if not math.isfinite(moved.value):
         return "none", "states overflow"
     if moved.low > -STEADY:
-        return "none", f"states move ever further with depth (exponent {_said(moved)})"
+        return "none", f"states move ever further with depth (exponent {said(moved)})"
     if moved.high < FALLS:
-        return "identity", f"states move ever less with depth (exponent {_said(moved)})"
-    what = f"the quadratic variation of the states has exponent {_said(variation)}"
+        return "identity", f"states move ever less with depth (exponent {said(moved)})"
+    what = f"the quadratic variation of the states has exponent {said(variation)}"
     if variation.low > DIFFUSES and variation.high > STEADY:
         return "SDE", f"{what}: it does not fall with depth as along an ODE, where it is −1"
     if not variation.high < DIFFUSES:
@@ -130,13 +130,13 @@ def _which_ode(
     slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw, apart: str
 ) -> tuple[FunctionLabel, str]:
     """States follow a path with a velocity: an ODE, if the function converges, and of which kind?"""
-    path = f"states follow a path with a velocity (their quadratic variation has exponent {_said(slopes['variation'])})"
+    path = f"states follow a path with a velocity (their quadratic variation has exponent {said(slopes['variation'])})"
     if apart:
         return "undecided", f"{path}, yet {apart}"
     if "nonlinearity" in slopes and slopes["nonlinearity"].high < FALLS:
         return (
             "linear ODE",
-            f"{path}, and only σ′(0) survives in the layers (nonlinearity falls as L^{_said(slopes['nonlinearity'])})",
+            f"{path}, and only σ′(0) survives in the layers (nonlinearity falls as L^{said(slopes['nonlinearity'])})",
         )
     labels = {verdict.label for verdict in weights.values()} - {"undecided"}
     if not labels:
@@ -150,7 +150,7 @@ def _apart(slopes: Mapping[str, Measured]) -> str:
     """Which outputs move apart with depth; empty where none do."""
     for name, what in (("distance", "at successive depths"), ("spread", "of different draws")):
         if slopes[name].low > -STEADY:
-            return f"outputs {what} move apart with depth (exponent {_said(slopes[name])})"
+            return f"outputs {what} move apart with depth (exponent {said(slopes[name])})"
     return ""
 
 
@@ -176,10 +176,10 @@ def _learning(runs: Mapping[int, Runs]) -> tuple[Learning, str]:
         return "undecided", "needs the weights before training at 3 depths that span a factor 4"
     slope = _slope({depth: values for depth, values in moved.items() if values is not None})
     if slope.high < FALLS:
-        return "lazy", f"relative movement of the weights vanishes with depth (exponent {_said(slope)})"
+        return "lazy", f"relative movement of the weights vanishes with depth (exponent {said(slope)})"
     if slope.low > STEADY:
-        return "features", f"relative movement of the weights does not vanish with depth (exponent {_said(slope)})"
-    return "undecided", f"relative movement of the weights has an unclear exponent in depth, {_said(slope)}"
+        return "features", f"relative movement of the weights does not vanish with depth (exponent {said(slope)})"
+    return "undecided", f"relative movement of the weights has an unclear exponent in depth, {said(slope)}"
 
 
 def _missing(runs: Mapping[int, Runs]) -> str:
@@ -234,7 +234,6 @@ def _distance(shallow: Tensor, deep: Tensor) -> Tensor:
 def _slope(curve: Mapping[int, Tensor]) -> Measured:
     """The slope in log L of each run, as a mean with its t-interval."""
     import torch
-    from scipy.stats import t
 
     depths = sorted(curve)
     x = torch.tensor(depths, dtype=torch.float64).log()
@@ -242,11 +241,7 @@ def _slope(curve: Mapping[int, Tensor]) -> Measured:
     slopes = ((x - x.mean()) / (x - x.mean()).square().sum()) @ y
     count = len(slopes)
     mean = float(slopes.mean())
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1) * slopes.std() / math.sqrt(count)) if count > 1 else math.inf
+    half = half_width(slopes, LEVEL) if count > 1 else math.inf
     return Measured(
         mean, mean - half, mean + half, count, f"slope in log L, L = {depths[0]} to {depths[-1]}; t-interval over runs"
     )
-
-
-def _said(number: Measured) -> str:
-    return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"

@@ -79,7 +79,7 @@ def observe(
     if single:
         params = {role: tensor[None] for role, tensor in params.items()}
         initial = None if initial is None else {role: tensor[None] for role, tensor in initial.items()}
-    movement = None if initial is None else _movement(network, params, initial)
+    movement = None if initial is None else movement_of(params, {role: initial[role] for role in network.layer_roles})
     passage = None
     if x is not None:
         with torch.no_grad():
@@ -96,16 +96,17 @@ def passage_of(states: Tensor, outputs: Tensor | None = None, *, nonlinearity: T
     return Passage(states[-1] if outputs is None else outputs, displacement, variation, nonlinearity)
 
 
-def _movement(network: ResidualStack, params: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> Tensor | None:
+def movement_of(final: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> Tensor | None:
+    """‖θ(T) − θ(0)‖ / ‖θ(0)‖ of E runs, `[E]`: the mean over the roles `[E, …]` that did not start at 0; None where none did not."""
     import torch
 
-    started = [role for role in network.layer_roles if bool(initial[role].flatten(1).norm(dim=1).min() > 0)]
-    if not started:
-        return None
+    norms = {role: start.flatten(1).norm(dim=1) for role, start in initial.items()}
     ratios = [
-        (params[role] - initial[role]).flatten(1).norm(dim=1) / initial[role].flatten(1).norm(dim=1) for role in started
+        (final[role] - initial[role]).flatten(1).norm(dim=1) / norm
+        for role, norm in norms.items()
+        if bool(norm.min() > 0)
     ]
-    return torch.stack(ratios).mean(0)
+    return torch.stack(ratios).mean(0) if ratios else None
 
 
 def _nonlinearity(network: ResidualStack, params: Mapping[str, Tensor], states: Tensor) -> Tensor | None:

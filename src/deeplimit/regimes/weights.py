@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deeplimit import checks
 from deeplimit.claims import Measured
-from deeplimit.fits import Exponent, power_law, power_law_over_seeds
+from deeplimit.fits import Exponent, half_width, power_law, power_law_over_seeds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,7 +166,7 @@ def classify(evidence: Evidence) -> tuple[WeightLabel, str]:
     if -WHITE < roughness.high < WHITE and roughness.low > -4 * WHITE:
         return _white(evidence)
     if roughness.low < WHITE and roughness.high > -WHITE:
-        return "undecided", f"local roughness {_said(roughness)} is compatible with white noise and with rough weights"
+        return "undecided", f"local roughness {said(roughness)} is compatible with white noise and with rough weights"
     return _coloured(evidence)
 
 
@@ -181,8 +181,8 @@ def _concentrated(evidence: Evidence) -> tuple[WeightLabel, str] | None:
         if number.low >= 0.5 or (label == "piecewise" and evidence.local_roughness.low >= SMOOTH):
             continue
         if number.high < 0.5:
-            return label, f"the number of {what} does not grow with depth (exponent {_said(number)}, 1 if all did)"
-        return "undecided", f"the number of {what} grows with depth at an unclear exponent, {_said(number)}"
+            return label, f"the number of {what} does not grow with depth (exponent {said(number)}, 1 if all did)"
+        return "undecided", f"the number of {what} grows with depth at an unclear exponent, {said(number)}"
     return None
 
 
@@ -191,24 +191,24 @@ def _white(evidence: Evidence) -> tuple[WeightLabel, str]:
     noise, share = evidence.noise, evidence.global_roughness
     if _is_zero(noise):
         return "hypothesis 2", (
-            f"neighbouring layers differ by white noise whose total variance neither grows nor falls with depth (exponent {_said(noise)}): "
+            f"neighbouring layers differ by white noise whose total variance neither grows nor falls with depth (exponent {said(noise)}): "
             "increments of a Brownian motion"
         )
     if noise.low > STEADY:
         return (
             "i.i.d.-like",
-            f"neighbouring layers differ by white noise whose total variance grows with depth ({_said(noise)})",
+            f"neighbouring layers differ by white noise whose total variance grows with depth ({said(noise)})",
         )
     if noise.high < -STEADY and share.high < 2 * STEADY:
         return "i.i.d.-like", (
-            f"the layers are white noise and little else at every depth, of total variance falling with depth ({_said(noise)})"
+            f"the layers are white noise and little else at every depth, of total variance falling with depth ({said(noise)})"
         )
     if noise.high < -STEADY and share.low > STEADY:
         return (
             "hypothesis 1",
-            f"what noise there is vanishes with depth, in total ({_said(noise)}) and beside the weights",
+            f"what noise there is vanishes with depth, in total ({said(noise)}) and beside the weights",
         )
-    return "undecided", f"white noise whose total variance changes with depth at an unclear exponent, {_said(noise)}"
+    return "undecided", f"white noise whose total variance changes with depth at an unclear exponent, {said(noise)}"
 
 
 def _coloured(evidence: Evidence) -> tuple[WeightLabel, str]:
@@ -217,21 +217,21 @@ def _coloured(evidence: Evidence) -> tuple[WeightLabel, str]:
     if near.low >= SMOOTH and far.low > SMOOTH:
         return (
             "hypothesis 1",
-            f"weights become a smooth function of depth (distances shrink with exponent {_said(far)})",
+            f"weights become a smooth function of depth (distances shrink with exponent {said(far)})",
         )
     if near.value < SMOOTH and (drift.high < 0 or drift.low > STEADY):
-        return "undecided", f"the roughness at fixed depth still changes from depth to depth, by {_said(drift)}"
+        return "undecided", f"the roughness at fixed depth still changes from depth to depth, by {said(drift)}"
     if far.low < STEADY / 2 and (far.high < near.low or near.high < 0):
         return "i.i.d.-like", (
-            f"neighbouring layers are related, but their distance beside the weights does not shrink with depth (exponent {_said(far)}): "
+            f"neighbouring layers are related, but their distance beside the weights does not shrink with depth (exponent {said(far)}): "
             "noise with a memory of a fixed number of layers"
         )
     if far.low > 0 and _meet(near, far):
         return "hypothesis 1", (
-            f"weights become a continuous function of depth of Hurst index {_said(near)} at fixed depth, "
-            f"{_said(far)} from depth to depth"
+            f"weights become a continuous function of depth of Hurst index {said(near)} at fixed depth, "
+            f"{said(far)} from depth to depth"
         )
-    return "undecided", f"roughness at fixed depth, {_said(near)}, and from depth to depth, {_said(far)}, do not agree"
+    return "undecided", f"roughness at fixed depth, {said(near)}, and from depth to depth, {said(far)}, do not agree"
 
 
 def _meet(near: Measured, far: Measured) -> bool:
@@ -254,8 +254,7 @@ def _missing(weights: Mapping[int, Tensor]) -> str:
 
 def _is_at_rounding(weights: Tensor) -> bool:
     """Whether second differences, squared, are as small beside the weights as float32 makes them."""
-    second = weights.double()[:, 2:] - 2 * weights.double()[:, 1:-1] + weights.double()[:, :-2]
-    return bool(second.square().mean() <= _ROUNDING * weights.double().square().mean())
+    return bool(_second(weights.double(), 1).square().mean() <= _ROUNDING * weights.double().square().mean())
 
 
 def _used(weights: Mapping[int, Tensor]) -> list[int]:
@@ -300,10 +299,7 @@ def _second(paths: Tensor, lag: int) -> Tensor:
 
 def _interval(values: Tensor, over: str) -> Measured:
     """The mean with its t-interval at `LEVEL`."""
-    from scipy.stats import t
-
-    count = len(values)
-    mean, half = float(values.mean()), float(t.ppf((1 + LEVEL) / 2, count - 1) * values.std() / math.sqrt(count))
+    count, mean, half = len(values), float(values.mean()), half_width(values, LEVEL)
     return Measured(mean, mean - half, mean + half, count, f"{LEVEL:.0%} t-interval over {count} {over}")
 
 
@@ -326,5 +322,6 @@ def _is_zero(number: Measured) -> bool:
     return -STRAY < number.low < STEADY and -STEADY < number.high < STRAY
 
 
-def _said(number: Measured) -> str:
+def said(number: Measured) -> str:
+    """A number and its interval, in brackets."""
     return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from deeplimit.fits import half_width
 from deeplimit.networks import ResidualStack
 from deeplimit.papers.marion2025.common import (
     BLOCKS,
     both_ratios,
-    half_width,
     log_ratio,
     network,
     output_ratio,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Measured
 from deeplimit.figures import Curve, Panel
-from deeplimit.fits import LEVEL, exponent
+from deeplimit.fits import LEVEL, exponent, half_width
 from deeplimit.papers.marion2024.common import only
 
 if TYPE_CHECKING:
@@ -83,14 +83,11 @@ def mean_over_seeds(values: Sequence[float], note: str) -> Measured:
     (2.0, 3, -0.484)
     """
     import numpy as np
-    from scipy.stats import t
 
     if not values:
         raise LookupError(f"no values: {note}")
     count, mean = len(values), float(np.mean(values))
-    half = 0.0
-    if count > 1:
-        half = float(t.ppf((1 + LEVEL) / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
+    half = half_width(values) if count > 1 else 0.0
     said = f"{note}; {LEVEL:.0%} t-interval over {count} seeds" if count > 1 else f"{note}; one seed"
     return Measured(mean, mean - half, mean + half, count, said)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplimit.branches import Perceptron, ReLU
 from deeplimit.claims import Claim, Measured
+from deeplimit.fits import half_width
 from deeplimit.networks import ResidualStack
 from deeplimit.scaling import DepthScaling
 
@@ -119,13 +120,6 @@ def over_runs(values: Any, note: str) -> Measured:
         raise LookupError(f"an interval needs at least 2 runs, found {len(runs)}")
     value, half = float(runs.mean()), half_width(runs)
     return Measured(value, value - half, value + half, len(runs), f"{note}; 95 % t-interval over {len(runs)} of them")
-
-
-def half_width(values: NDArray[np.float64]) -> float:
-    """Half the 95 % t-interval of the mean of n ≥ 2 numbers, t_{n−1} s/√n."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def root_mean_square(values: NDArray[np.float64]) -> float:

@@ -12,6 +12,7 @@ from deeplimit import theory
 from deeplimit.claims import Claim, Measured
 from deeplimit.draws import NamedDraw
 from deeplimit.figures import Curve, Figure, HeatMap, Panel
+from deeplimit.fits import half_width
 from deeplimit.papers.marion2024.common import only
 from deeplimit.papers.marion2024.finite_time import seconds_for
 from deeplimit.papers.marion2025.common import (
@@ -20,7 +21,6 @@ from deeplimit.papers.marion2025.common import (
     WIDTH,
     both_ratios,
     claim,
-    half_width,
     log_ratio,
     network,
     output_ratio,

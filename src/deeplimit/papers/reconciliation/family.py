@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from deeplimit.claims import Measured
 from deeplimit.data import Pairs
 from deeplimit.draws import NamedDraw
 from deeplimit.records import Context, Cost, Label, Row
@@ -162,6 +163,29 @@ def verdict(rows: pl.DataFrame, quantity: str, *, stage: str = "after", **column
     if found.is_empty():
         raise LookupError("no verdict with " + ", ".join(f"{name} = {value}" for name, value in given.items()))
     return [str(label) for label in found["label"]]
+
+
+def says(
+    reading: Callable[[pl.DataFrame], str], *expected: str, seeds: Sequence[int]
+) -> Callable[[pl.DataFrame], Measured]:
+    """The measure that is 1 where a verdict is one of those expected, 0 where it is another.
+
+    A verdict that abstains measures nothing (LookupError).
+
+    Args:
+        reading: rows -> the verdict's label.
+        expected: labels.
+        seeds: of the networks that were judged.
+    """
+
+    def measure(rows: pl.DataFrame) -> Measured:
+        found = reading(rows)
+        if found == "undecided":
+            raise LookupError("the verdict abstains")
+        value = float(found in expected)
+        return Measured(value, value, value, len(seeds), f"verdict: {found}")
+
+    return measure
 
 
 def summary(labels: Sequence[str]) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from deeplimit.branches import GELU, Perceptron
-from deeplimit.claims import Claim, Measured
+from deeplimit.claims import Claim
 from deeplimit.data import FixedPairs, OscillatingFlow
 from deeplimit.figures import Figure, Matrix
 from deeplimit.networks import ResidualStack
-from deeplimit.papers.reconciliation.family import Family, summary, verdict
+from deeplimit.papers.reconciliation.family import Family, says, summary, verdict
 from deeplimit.processes import FractionalBrownianMotion, FractionalNoise, GaussianProcess, Process, Tied
 from deeplimit.records import Task
 from deeplimit.scaling import DepthScaling
@@ -78,24 +78,13 @@ def weights_at(rows: pl.DataFrame, rough: str, *, beta: float, stage: str = "aft
         return "diverged"
 
 
-def _is(reading: Callable[[pl.DataFrame], str], *expected: str) -> Callable[[pl.DataFrame], Measured]:
-    def measure(rows: pl.DataFrame) -> Measured:
-        found = reading(rows)
-        if found == "undecided":
-            raise LookupError("the verdict abstains")
-        value = float(found in expected)
-        return Measured(value, value, value, len(SEEDS), f"verdict: {found}")
-
-    return measure
-
-
 def _claim(name: str, statement: str, *, reading: Callable[[pl.DataFrame], str], expected: tuple[str, ...]) -> Claim:
     return Claim(
         f"reconciliation.map.{name}",
         statement,
         "Marion et al. 2025, sections 3 to 5; Marion et al. 2024, Theorem 4",
         f"1 where the verdict is {' or '.join(expected)}",
-        _is(reading, *expected),
+        says(reading, *expected, seeds=SEEDS),
         expected=1.0,
         tolerance=0.0,
         source="theorem",

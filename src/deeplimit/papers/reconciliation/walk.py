@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from deeplimit.branches import GELU, OneMatrix, Perceptron, ReLU, Tanh
-from deeplimit.claims import Claim, Measured
+from deeplimit.claims import Claim
 from deeplimit.data import FixedPairs, OscillatingFlow
 from deeplimit.figures import Figure, Matrix
 from deeplimit.networks import ResidualStack
-from deeplimit.papers.reconciliation.family import Family, summary, verdict
+from deeplimit.papers.reconciliation.family import Family, says, summary, verdict
 from deeplimit.processes import (
     IID,
     Constant,
@@ -208,22 +208,6 @@ def function_of(rows: pl.DataFrame, group: str, *, step: str) -> str:
     return verdict(rows, "function", group=group, step=step)[0]
 
 
-def says(reading: Callable[[pl.DataFrame], str], *expected: str) -> Callable[[pl.DataFrame], Measured]:
-    """The measure that is 1 where a verdict is one of those expected, 0 where it is another.
-
-    A verdict that abstains measures nothing (LookupError).
-    """
-
-    def measure(rows: pl.DataFrame) -> Measured:
-        found = reading(rows)
-        if found == "undecided":
-            raise LookupError("the verdict abstains")
-        value = float(found in expected)
-        return Measured(value, value, value, len(SEEDS), f"verdict: {found}")
-
-    return measure
-
-
 def _claim(
     name: str,
     statement: str,
@@ -236,7 +220,7 @@ def _claim(
         statement,
         "Cohen et al. 2021, section 4; Marion et al. 2024, section 4",
         f"1 where the verdict is {' or '.join(expected)}",
-        says(reading, *expected),
+        says(reading, *expected, seeds=SEEDS),
         expected=1.0,
         tolerance=0.0,
         source="measured",

@@ -27,7 +27,7 @@ from deeplimit.measures import (
     StateDistance,
     WeightDistance,
 )
-from deeplimit.networks import Dense, ResidualStack, ensemble
+from deeplimit.networks import Dense, ResidualStack, as_stack, ensemble
 from deeplimit.processes import IID, GaussianProcess, Normal, Tied, Zero
 from deeplimit.records import Checkpoint, Context, Row, canonical
 from deeplimit.training import (
@@ -180,7 +180,7 @@ def test_comparisons_see_every_depth_beside_the_deepest():
 def test_final_weights_and_facts_stay_in_the_context():
     context = Context()
     list(RUN.run(context))
-    assert context.provenance["engine"] == select("auto", RUN.networks[0].branch).title
+    assert context.provenance["engine"] == select("auto", as_stack(RUN.networks[0]).branch).title
     assert {name: w.shape for name, w in context.weights.items()} == {
         "3/V": (3, 3, 3, 4),
         "3/W": (3, 3, 4, 3),

@@ -13,7 +13,7 @@ from deeplimit import checks
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.networks import Parameters, ResidualStack
+    from deeplimit.networks import Network, Parameters, ResidualStack
 
 Memory = dict[str, "Tensor"]
 """What a measure carries from iteration to iteration; it goes into checkpoints."""
@@ -111,7 +111,7 @@ class View:
         final: whether this is the end of the run.
     """
 
-    network: ResidualStack
+    network: Network
     params: Parameters
     grads: Parameters
     loss: Tensor
@@ -128,14 +128,29 @@ class View:
 
     @cached_property
     def states(self) -> Tensor:
-        """The hidden states h_0 … h_L, `[L + 1, E, n, *state]`."""
-        return self.network.states(self.params, self.x, engine=self.engine)
+        """The hidden states h_0 … h_L of a residual stack, `[L + 1, E, n, *state]`.
+
+        Raises:
+            InputError: the network is another one.
+        """
+        return self.stack.states(self.params, self.x, engine=self.engine)
 
     @cached_property
     def output(self) -> Tensor:
-        """F(x) `[E, n, d′]`."""
+        """F(x) `[E, n, d′]` of a residual stack, from its states, which other measures may have asked for."""
         last = self.states[-1]
-        return last if self.network.readout is None else last @ self.params["readout"].mT
+        return last if self.stack.readout is None else last @ self.params["readout"].mT
+
+    @property
+    def stack(self) -> ResidualStack:
+        """The network, where it is a residual stack.
+
+        Raises:
+            InputError: it is another one.
+        """
+        from deeplimit.networks import as_stack
+
+        return as_stack(self.network)
 
     @cached_property
     def gaps(self) -> Parameters:

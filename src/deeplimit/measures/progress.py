@@ -75,7 +75,7 @@ class Entry(Measure):
         Raises:
             InputError: the role is not one of the network's, or has no such entry.
         """
-        known = effective(view.network, view.params) if self.identified else view.weights
+        known = effective(view.stack, view.params) if self.identified else view.weights
         weights = known[checks.one_of("role", self.role, known)]
         shape = tuple(weights.shape[2:])
         if len(shape) != len(self.position) or any(not 0 <= i < n for i, n in zip(self.position, shape, strict=True)):

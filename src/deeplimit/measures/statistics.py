@@ -28,8 +28,8 @@ class DepthStatistics(Measure):
 
     def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
         """All statistics, in float64: sums over thousands of layers."""
-        for role, weights in effective(view.network, view.params).items():
+        for role, weights in effective(view.stack, view.params).items():
             for name, values in depth_statistics(weights.double(), self.norm).items():
                 yield Observation(f"statistic.{name}.{role}", values)
-        if "delta" in view.network.branch.shared_shapes:
+        if "delta" in view.stack.branch.shared_shapes:
             yield Observation("statistic.maximum.delta", view.params["delta"].double().abs())

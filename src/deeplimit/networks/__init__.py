@@ -5,7 +5,8 @@ from __future__ import annotations
 from deeplimit.networks.effective import effective
 from deeplimit.networks.initialisation import ByRole, Initialisation, OwnInitialisation
 from deeplimit.networks.maps import Dense, LastCoordinates, LinearMap, Padding
-from deeplimit.networks.stack import Parameters, ResidualStack, ensemble, member
+from deeplimit.networks.network import Network, Parameters
+from deeplimit.networks.stack import ResidualStack, as_stack, ensemble, member
 
 __all__ = [
     "ByRole",
@@ -13,10 +14,12 @@ __all__ = [
     "Initialisation",
     "LastCoordinates",
     "LinearMap",
+    "Network",
     "OwnInitialisation",
     "Padding",
     "Parameters",
     "ResidualStack",
+    "as_stack",
     "effective",
     "ensemble",
     "member",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from deeplimit.networks.stack import Parameters, ResidualStack
+    from deeplimit.networks.network import Parameters
+    from deeplimit.networks.stack import ResidualStack
 
 
 class StackModule(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from deeplimit.branches import Branch
 from deeplimit.draws import Draw, NamedDraw, Stream
 from deeplimit.networks.initialisation import ByRole, Initialisation, coerce
 from deeplimit.networks.maps import LinearMap
+from deeplimit.networks.network import Network, Parameters
 from deeplimit.processes import Process
 from deeplimit.scaling import DepthScaling
 
@@ -22,17 +24,16 @@ if TYPE_CHECKING:
     from deeplimit.networks.module import StackModule
     from deeplimit.processes import Path
 
-Parameters = dict[str, "Tensor"]
-"""All parameters of a network by role: layered roles `[L, …]`, shared roles, `embedding` A `[q, d]` and `readout` B `[d′, q]`."""
-
 
 @dataclass(frozen=True)
-class ResidualStack:
+class ResidualStack(Network):
     """The residual network h_0 = A x; h_{k+1} = h_k + L^(−β) f(h_k, θ_{k+1}), k = 0…L−1; F(x) = B h_L.
 
     Reference: Marion et al. 2024, equations (3) and (11). The object holds no numbers: `initialise` draws parameters, `__call__` evaluates
     the network at parameters, `module` gives an `nn.Module` for loops of your own. Parameters with a leading ensemble axis `[E, …]`
     (`ensemble`) run E networks at once, with the same results as E separate ones.
+
+    The roles of the parameters are those of the branch, layered `[L, …]` or shared, `embedding` A `[q, d]` and `readout` B `[d′, q]`.
 
     Args:
         branch: f.
@@ -132,6 +133,28 @@ class ResidualStack:
         last = select(engine, self.branch, like=h).final(self.branch, h, self._theta(params), self.scaling(self.depth))
         return last if self.readout is None else last @ params["readout"].mT
 
+    def floats(self, samples: int) -> tuple[int, int]:
+        """Those of all layers: weights, and per sample two states and what a hidden layer of these weights holds."""
+        state = math.prod(self.branch.state_shape)
+        weights = sum(math.prod(shape) for shape in self.branch.shapes.values())
+        return self.depth * weights, self.depth * samples * (2 * state + 2 * weights // max(1, 2 * state))
+
+    def probed(self) -> ResidualStack:
+        """The network cut to 256 layers: what a layer costs does not depend on how many there are."""
+        return self.at_depth(min(self.depth, 256))
+
+    def engine_title(self, engine: str, *, like: Tensor) -> str:
+        """The title of the engine that evaluates the branch."""
+        from deeplimit.engines import select
+
+        return select(engine, self.branch, like=like).title
+
+    def release(self, engine: str) -> None:
+        """Give back what the engine keeps for the next call."""
+        from deeplimit.engines import select
+
+        select(engine, self.branch).release()
+
     def states(self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto") -> Tensor:
         """All hidden states h_0 … h_L, `[L + 1, n, q]` or `[L + 1, E, n, q]`; not differentiable."""
         from deeplimit.engines import select
@@ -170,6 +193,17 @@ class ResidualStack:
 
     def _ends(self) -> list[tuple[str, Any]]:
         return [(name, m) for name, m in (("embedding", self.embedding), ("readout", self.readout)) if m is not None]
+
+
+def as_stack(network: Network) -> ResidualStack:
+    """The network, where it is a residual stack.
+
+    Raises:
+        InputError: it is another one.
+    """
+    if not isinstance(network, ResidualStack):
+        raise checks.InputError(f"network: expected a ResidualStack, found {type(network).__name__}")
+    return network
 
 
 def ensemble(members: list[Parameters]) -> Parameters:

@@ -10,12 +10,12 @@ from deeplimit.networks import ensemble
 
 if TYPE_CHECKING:
     from deeplimit.data import Pairs
-    from deeplimit.networks import Parameters, ResidualStack
+    from deeplimit.networks import Network, Parameters
     from deeplimit.training.step import Batch
 
 
 def draw_members(
-    network: ResidualStack,
+    network: Network,
     data: Pairs,
     *,
     seeds: tuple[int, ...],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from deeplimit.networks import Parameters, ResidualStack
+    from deeplimit.networks import Network, Parameters
 
 Slots = dict[str, "Tensor"]
 """What an optimiser carries from step to step, by name."""
@@ -33,9 +33,7 @@ class Optimizer(ABC):
         return {}
 
     @abstractmethod
-    def update(
-        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
-    ) -> tuple[Parameters, Slots]:
+    def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """The trainable parameters and the slots after one step; the arguments are left as they were.
 
         Args:
@@ -94,13 +92,11 @@ class GradientFlow(Optimizer):
     learning_rate: Rate
     clip: Callable[[Tensor], Tensor] | None = None
 
-    def update(
-        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
-    ) -> tuple[Parameters, Slots]:
+    def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One explicit Euler step of the flow."""
         return {role: self._moved(network, role, params[role], grads[role]) for role in params}, slots
 
-    def _moved(self, network: ResidualStack, role: str, value: Tensor, gradient: Tensor) -> Tensor:
+    def _moved(self, network: Network, role: str, value: Tensor, gradient: Tensor) -> Tensor:
         layered = role in network.layer_roles
         if self.clip is None:
             rate = scaled(self.learning_rate, gradient, factor=network.depth if layered else 1)
@@ -131,9 +127,7 @@ class SGD(Optimizer):
         """Zero velocities, where there is momentum."""
         return {role: p.new_zeros(p.shape) for role, p in params.items()} if self.momentum else {}
 
-    def update(
-        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
-    ) -> tuple[Parameters, Slots]:
+    def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One step."""
         decayed = (
             {r: _minus(g, -self.weight_decay, params[r]) for r, g in grads.items()} if self.weight_decay else grads
@@ -169,9 +163,7 @@ class Adam(Optimizer):
         moments = {f"{kind}.{role}": p.new_zeros(p.shape) for kind in ("first", "second") for role, p in params.items()}
         return moments | {"steps": torch.zeros((), dtype=torch.int64)}
 
-    def update(
-        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
-    ) -> tuple[Parameters, Slots]:
+    def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One step."""
         steps = slots["steps"] + 1
         after: Slots = {"steps": steps}
@@ -226,9 +218,7 @@ class TorchOptimizer(Optimizer):
     options: Mapping[str, Any] = field(default_factory=dict)
     layer_factor: bool = False
 
-    def update(
-        self, network: ResidualStack, params: Parameters, grads: Parameters, slots: Slots
-    ) -> tuple[Parameters, Slots]:
+    def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One step of a fresh optimiser object that is handed the state of the last one.
 
         Raises:
@@ -250,7 +240,7 @@ class TorchOptimizer(Optimizer):
         }
         return {role: leaf.detach() for role, leaf in leaves.items()}, after
 
-    def _build(self, network: ResidualStack, leaves: Parameters) -> torch.optim.Optimizer:
+    def _build(self, network: Network, leaves: Parameters) -> torch.optim.Optimizer:
         import torch
 
         # Left out: a base class, and what asks for a closure, sparse gradients or single matrices.
@@ -287,6 +277,6 @@ def _minus(start: Tensor, rate: float | Tensor, direction: Tensor) -> Tensor:
     return torch.sub(start, direction, alpha=rate, out=fresh(start))
 
 
-def _rate(optimizer: SGD | Adam, network: ResidualStack, role: str, like: Tensor) -> float | Tensor:
+def _rate(optimizer: SGD | Adam, network: Network, role: str, like: Tensor) -> float | Tensor:
     layered = optimizer.layer_factor and role in network.layer_roles
     return scaled(optimizer.learning_rate, like, factor=network.depth if layered else 1)

@@ -13,7 +13,7 @@ from deeplimit import checks
 from deeplimit.data import Pairs
 from deeplimit.draws import Draw, NamedDraw
 from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View
-from deeplimit.networks import ResidualStack
+from deeplimit.networks import Network
 from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.records.identity import LATER
 from deeplimit.training.batches import Batches, Feed
@@ -63,7 +63,7 @@ class TrainingRun:
     """
 
     revision: ClassVar[int] = 1
-    networks: tuple[ResidualStack, ...]
+    networks: tuple[Network, ...]
     data: Pairs
     optimizer: Optimizer
     iterations: int
@@ -92,32 +92,28 @@ class TrainingRun:
 
     def run(self, context: Context) -> Iterator[Row]:
         """Train, and yield the rows at the end."""
-        from deeplimit.engines import select
-
         loop = _Loop(self, context)
         loop.resume()
         loop.advance()
         if self.keep_weights:
             context.weights.update(loop.weights())
-        select(context.engine, self.networks[0].branch).release()
+        self.networks[0].release(context.engine)
         yield from self._rows(loop.entries)
 
     def cost(self) -> Cost:
         """Layers times iterations times members; memory of states, activations and some copies of the weights."""
         members, size = len(self.seeds), 8 if self.dtype == "float64" else 4
-        layers = sum(network.depth for network in self.networks)
-        branch = self.networks[0].branch
-        weights = sum(_size(shape) for shape in branch.shapes.values())
         samples = getattr(self.data, "samples", 1)
         samples = min(samples, self.batches.size) if self.batches else samples
-        activations = samples * (2 * _size(branch.state_shape) + 2 * weights // max(1, 2 * _size(branch.state_shape)))
-        memory = layers * members * size * (6 * weights + activations)
-        disk = 1e5 + (layers * members * size * weights if self.keep_weights else 0)
+        floats = [network.floats(samples) for network in self.networks]
+        memory = members * size * sum(6 * weights + activations for weights, activations in floats)
+        disk = 1e5 + (members * size * sum(weights for weights, _ in floats) if self.keep_weights else 0)
+        layers = sum(network.depth for network in self.networks)
         return Cost(layers * members * (self.iterations + 1), memory, disk)
 
     def probe(self, context: Context) -> float:
-        """Seconds to expect: a few iterations at depth at most 256, in proportion; what a run costs besides is taken off."""
-        shallow = tuple({min(n.depth, 256): n.at_depth(min(n.depth, 256)) for n in self.networks}.values())
+        """Seconds to expect: a few iterations, at part of a large depth, in proportion; what a run costs besides is taken off."""
+        shallow = tuple({n.depth: n for n in (network.probed() for network in self.networks)}.values())
         few, more = (dataclasses.replace(self, networks=shallow, iterations=n) for n in (2, 6))
         seconds = [_seconds(sample, context) for sample in (few, few, more)]  # the first warms up
         per_iteration = max(seconds[2] - seconds[1], 0.0) / 4
@@ -340,16 +336,12 @@ class _Loop:
         return facts[0] if all(fact == facts[0] for fact in facts) else found
 
     def _note_facts(self) -> None:
-        from deeplimit.engines import select
-
         data = next(iter(self.feeds.values())).data
         self.context.provenance["data"] = checksum(data)
         splits = self._splits()
         if splits:
             self.context.provenance["splits"] = splits
-        self.context.provenance["engine"] = select(
-            self.context.engine, self.task.networks[0].branch, like=data[0]
-        ).title
+        self.context.provenance["engine"] = self.task.networks[0].engine_title(self.context.engine, like=data[0])
 
 
 def _watches(measure: Measure | Comparison) -> bool:
@@ -360,13 +352,6 @@ def _watches(measure: Measure | Comparison) -> bool:
 def _array(tensor: Tensor) -> np.ndarray:
     array: np.ndarray = tensor.detach().cpu().contiguous().numpy()
     return array
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def _seconds(run: TrainingRun, context: Context) -> float:

@@ -11,7 +11,7 @@ from deeplimit.training.optimizers import Optimizer, Slots
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.networks import Parameters, ResidualStack
+    from deeplimit.networks import Network, Parameters
 
 Batch = tuple["Tensor", "Tensor"]
 """Inputs and targets, `[E, n, …]` each."""
@@ -55,7 +55,7 @@ class Step:
         engine: name of the engine, or `auto`.
     """
 
-    network: ResidualStack
+    network: Network
     optimizer: Optimizer
     loss: LossFunction = field(default_factory=SquaredError)
     engine: str = "auto"

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from deeplimit.claims import judge
+from deeplimit.networks import as_stack
 from deeplimit.papers.marion2025 import accuracy
 from deeplimit.papers.marion2025.accuracy import CONTOUR, GRID, GUESSING, SIZES, accuracies, contour, crossing
 from deeplimit.records import Context, frame
@@ -103,7 +104,7 @@ def test_every_cell_has_its_own_hurst_index_and_beta(tier):
     assert len(reduced) == {"quick": 24, "paper": 100}[tier]
     for task in tasks:
         assert isinstance(task, TrainingRun)
-        (network,) = task.networks
+        network = as_stack(*task.networks)
         assert network.depth == SIZES[str(task.labels["size"])].depth
         assert network.scaling.beta == task.labels["beta"]
         assert ("embedding" in network.trainable) == ("frozen" not in str(task.labels["size"]))
@@ -117,7 +118,7 @@ def test_a_cell_is_trained_and_seen_on_both_sets(monkeypatch, tmp_path):
     tested, validation = task.measures
     small = dataclasses.replace(
         task,
-        networks=(task.networks[0].at_depth(10),),
+        networks=(as_stack(task.networks[0]).at_depth(10),),
         data=data,
         iterations=2,
         measures=(

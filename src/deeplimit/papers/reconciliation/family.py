@@ -78,10 +78,11 @@ def _trained(run: TrainingRun, x: Tensor, *, context: Context) -> _Seen:
     """Both observations of one depth."""
     import torch
 
+    from deeplimit.networks import as_stack
     from deeplimit.regimes import observe
     from deeplimit.training import draw_members
 
-    (network,) = run.networks
+    network = as_stack(*run.networks)
     own = Context(engine=context.engine, device=context.device, threads=context.threads)
     for _ in dataclasses.replace(run, measures=(), keep_weights=True).run(own):
         pass

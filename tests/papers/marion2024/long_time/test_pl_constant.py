@@ -5,6 +5,7 @@ import dataclasses
 import polars as pl
 import pytest
 
+from deeplimit.networks import as_stack
 from deeplimit.papers.marion2024.long_time.pl_constant import KernelConstant, tangent_kernel
 from deeplimit.records import Context, frame
 from deeplimit.study import conclude
@@ -16,7 +17,7 @@ def test_the_kernel_gives_the_ratio_at_the_start():
     task = run_of(5, 3, width=7, target=0.5, rate=0.1, iterations=0)
     rows = frame(task.run(Context())).filter(quantity="pl")
     params, (x, y) = draw_members(task.networks[0], task.data, seeds=task.seeds)
-    kernel, residual = tangent_kernel(task.networks[0], params, x=x), -y
+    kernel, residual = tangent_kernel(as_stack(task.networks[0]), params, x=x), -y
     expected = 4 / 5 * (residual.mT @ kernel @ residual).flatten() / residual.square().sum((1, 2))
     assert rows["value"].to_list() == pytest.approx(expected.tolist(), rel=1e-12)
     least = frame(KernelConstant(5, 3, (7,), task.seeds).run(Context()))["value"]

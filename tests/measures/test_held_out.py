@@ -7,7 +7,7 @@ import torch
 
 from deeplimit.branches import Perceptron
 from deeplimit.checks import InputError
-from deeplimit.data import GaussianPairs
+from deeplimit.data import FixedPairs, GaussianPairs
 from deeplimit.draws import NamedDraw
 from deeplimit.measures import FullLoss, HeldOut, View, accuracy_of
 from deeplimit.networks import Dense, ResidualStack
@@ -85,3 +85,25 @@ def test_accuracy_counts_the_largest_output():
 def test_a_chunk_below_one_is_refused(build):
     with pytest.raises(InputError, match="chunk: expected an integer of at least 1, found 0"):
         build(0)
+
+
+def test_accuracy_on_the_data_trained_on_and_a_name_of_ones_own_where_asked_for():
+    whole = look(NETWORK, drawn(NETWORK))
+    assert set(seen(FullLoss(), whole)) == {"loss.full"}
+    found = seen(FullLoss(accuracy=True), whole)
+    expected = accuracy_of(NETWORK(whole.params, whole.x), whole.y)
+    assert found["accuracy.full"].tolist() == pytest.approx(expected.tolist())
+    assert set(seen(HeldOut(TEST, name="validation"), view())) == {"validation.loss", "validation.accuracy"}
+
+
+def test_data_that_all_members_share_are_held_once(monkeypatch):
+    strides = []
+
+    def counted(self, params, x, **options):
+        strides.append(x.stride(0))
+        return torch.zeros(*x.shape[:2], 2, dtype=x.dtype)
+
+    seen_view = view(seeds=(0, 1))
+    monkeypatch.setattr(ResidualStack, "__call__", counted)
+    seen(HeldOut(FixedPairs(TEST, seed=3)), seen_view)
+    assert strides == [0]

@@ -5,7 +5,7 @@ import torch
 
 from deeplimit.branches import Convolution, OneMatrix, Perceptron
 from deeplimit.checks import InputError
-from deeplimit.measures import At, Comparison, Every, Last, Loss, View
+from deeplimit.measures import At, Comparison, Every, Geometric, Last, Loss, View
 from deeplimit.measures.measure import per_layer_norm
 from deeplimit.networks import Dense, ResidualStack
 from deeplimit.processes import IID
@@ -84,3 +84,9 @@ def test_the_norm_of_a_layer_is_that_of_all_its_entries():
     assert per_layer_norm(torch.tensor([[-1.0, 2.0]])).tolist() == [[1, 2]]  # one number a layer
     kernel = drawn(ResidualStack(Convolution(2, (3, 3)), 4, init=IID()))["W"]
     assert per_layer_norm(kernel)[1, 3] == pytest.approx(float(kernel[1, 3].norm()))
+
+
+def test_geometric_iterations_are_the_integer_parts_of_powers():
+    expected = {0} | {int(10 ** (k / 7)) for k in range(36)}
+    assert {t for t in range(100_001) if t in Geometric(7)} == expected
+    assert 100_002 not in Geometric(7)

@@ -214,7 +214,7 @@ def test_a_rate_is_a_number_or_one_number_per_member():
 
 @pytest.mark.parametrize("build", [GradientFlow, SGD, Adam, lambda rate: GradientFlow(rate, CoordinateClip(1.0))])
 def test_rates_that_do_not_match_the_members_are_refused(build):
-    with pytest.raises(InputError, match="learning_rate: expected one number per member, 3; found 2"):
+    with pytest.raises(InputError, match="expected one number per member, 3; found 2"):
         one_step(build((0.1, 0.2)), NETWORK, start(members=3))
     one_step(build((0.1, 0.2, 0.3)), NETWORK, start(members=3))
 
@@ -250,3 +250,39 @@ def test_optimisers_without_memory_have_no_slots():
     moments = Adam(0.1).slots(params)
     assert moments.keys() == {"steps", *(f"{kind}.{role}" for kind in ("first", "second") for role in params)}
     assert not any(bool(t.any()) for t in moments.values())
+
+
+# --- the L2 coefficient ---
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda rate, decay: SGD(rate, momentum=0.5, weight_decay=decay),
+        lambda rate, decay: SGD(rate, momentum=0.5, weight_decay=decay, decoupled=True),
+        lambda rate, decay: Adam(rate, weight_decay=decay),
+        lambda rate, decay: Adam(rate, weight_decay=decay, decoupled=True),
+    ],
+)
+def test_members_with_a_coefficient_each_are_runs_of_their_own(build):
+    rates, decays = (0.1, 0.2, 0.1), (0.3, 0.0, 2.0)
+    together = one_step(build(rates, decays), NETWORK, start(members=3))[0].params
+    for e in range(3):
+        single = {r: p[e : e + 1] for r, p in start(members=3).items()}
+        alone = one_step(build(rates[e], decays[e]), NETWORK, single)[0].params
+        assert all(relative(together[role][e], alone[role][0]) <= 1e-13 for role in NETWORK.trainable)
+
+
+def test_decoupled_decay_shrinks_before_a_step_that_does_not_see_it():
+    step, plain = (Step(NETWORK, SGD(0.1, momentum=0.9, weight_decay=w, decoupled=True)) for w in (0.3, 0.0))
+    state = step.start(start())
+    for _ in range(3):
+        free, _ = plain(state, (X, Y))
+        after, _ = step(state, (X, Y))
+        for role in NETWORK.trainable:
+            expected = free.params[role] - 0.1 * 0.3 * state.params[role]
+            torch.testing.assert_close(after.params[role], expected, rtol=1e-12, atol=1e-14)
+        state = after
+    coupled = one_step(SGD(0.1, weight_decay=0.3), NETWORK, start())[0].params
+    decoupled = one_step(SGD(0.1, weight_decay=0.3, decoupled=True), NETWORK, start())[0].params
+    assert all(relative(coupled[role], decoupled[role]) <= 1e-13 for role in NETWORK.trainable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeplimit.data.embedding import EmbeddedMnist
 from deeplimit.data.images import Images, Standard
-from deeplimit.data.pairs import FixedPairs, GaussianPairs, OscillatingFlow, Pairs, SpherePairs
+from deeplimit.data.pairs import FixedPairs, GaussianPairs, OscillatingFlow, Pairs, SpherePairs, sample_members
 from deeplimit.data.splits import Split, checksum_of_indices
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Split",
     "Standard",
     "checksum_of_indices",
+    "sample_members",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from deeplimit import checks
 from deeplimit.draws import NamedDraw
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from deeplimit.draws import Stream
@@ -161,6 +163,39 @@ class FixedPairs(Pairs):
     def facts(self, stream: Stream) -> dict[str, Any]:
         """Those of the pairs."""
         return self.pairs.facts(NamedDraw().stream(self.seed))
+
+
+def sample_members(
+    data: Pairs,
+    streams: Sequence[Stream],
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The pairs of an ensemble, x and y `[E, n, …]`, one stream per member, in turn.
+
+    Pairs that all members draw alike (images, say) are kept once: x and y are then views with stride 0 along E.
+
+    Args:
+        data: the pairs.
+        streams: one per member.
+        dtype, device: of the result; the numbers drawn do not depend on them.
+    """
+    import torch
+
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for stream in streams:
+        drawn = data.sample(stream)
+        # Compared one after the other, because E copies of a large data set may not fit.
+        pairs.append(pairs[0] if pairs and _equal(drawn, pairs[0]) else drawn)
+    alike = all(pair is pairs[0] for pair in pairs)
+    columns = zip(*(pairs[:1] if alike else pairs), strict=True)
+    x, y = (torch.stack(column).to(device, dtype) for column in columns)
+    return x.expand(len(pairs), *x.shape[1:]), y.expand(len(pairs), *y.shape[1:])
+
+
+def _equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
+    return all(a.shape == b.shape and bool((a == b).all()) for a, b in zip(one, other, strict=True))
 
 
 def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:

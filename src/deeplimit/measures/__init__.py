@@ -6,7 +6,18 @@ from deeplimit.measures.depths import StateDistance, WeightDistance
 from deeplimit.measures.gaps import LayerGaps
 from deeplimit.measures.gradients import LayerGradients, PLRatio
 from deeplimit.measures.held_out import FullLoss, HeldOut, accuracy_of
-from deeplimit.measures.measure import At, Comparison, Every, Last, Measure, Memory, Observation, Schedule, View
+from deeplimit.measures.measure import (
+    At,
+    Comparison,
+    Every,
+    Geometric,
+    Last,
+    Measure,
+    Memory,
+    Observation,
+    Schedule,
+    View,
+)
 from deeplimit.measures.progress import Drift, Entry, Loss, SeedSpread
 from deeplimit.measures.statistics import DepthStatistics
 
@@ -18,6 +29,7 @@ __all__ = [
     "Entry",
     "Every",
     "FullLoss",
+    "Geometric",
     "HeldOut",
     "Last",
     "LayerGaps",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.data import Pairs
+from deeplimit.data import Pairs, sample_members
 from deeplimit.draws import NamedDraw, Stream
 from deeplimit.measures.measure import Last, Measure, Memory, Observation, Schedule, View
+from deeplimit.records.identity import LATER
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +28,12 @@ class FullLoss(Measure):
     Args:
         at: the iterations.
         chunk: samples that are evaluated together, which bounds the memory.
+        accuracy: also `accuracy.full`, the fraction of them whose largest output is that of their class.
     """
 
     at: Schedule = field(default_factory=Last)
     chunk: int = 1024
+    accuracy: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse a chunk below 1."""
@@ -37,8 +41,10 @@ class FullLoss(Measure):
 
     def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
         """The loss, in the convention of the run."""
-        (loss,) = _means(view, view.data, scores=(view.criterion,), chunk=self.chunk)
-        yield Observation("loss.full", loss)
+        scores = {"loss.full": view.criterion} | ({"accuracy.full": accuracy_of} if self.accuracy else {})
+        means = _means(view, view.data, scores=tuple(scores.values()), chunk=self.chunk)
+        for name, values in zip(scores, means, strict=True):
+            yield Observation(name, values)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class HeldOut(Measure):
     """Loss and accuracy on data that are not trained on, drawn for each member from the named streams of its seed.
 
     Quantities: `test.loss`, in the convention of the run, and `test.accuracy`, the fraction of samples whose largest output is that of
-    their class, where targets are classes (by number, or the place of the largest entry).
+    their class, where targets are classes (by number, or the place of the largest entry); with `name` in the place of `test`.
 
     Args:
         data: the pairs, e.g. the images of a test set.
@@ -54,12 +60,14 @@ class HeldOut(Measure):
         chunk: samples that are evaluated together, which bounds the memory.
         fresh: draw with names of its own. Right for synthetic pairs, which are those trained on otherwise; wrong for pairs that share
             something drawn with them, such as a random embedding.
+        name: what the data are.
     """
 
     data: Pairs
     at: Schedule = field(default_factory=Last)
     chunk: int = 1024
     fresh: bool = False
+    name: str = field(default="test", metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse a chunk below 1."""
@@ -72,21 +80,28 @@ class HeldOut(Measure):
             InputError: the first sample is the first one trained on.
         """
         loss, accuracy = _means(view, self._drawn(view), scores=(view.criterion, accuracy_of), chunk=self.chunk)
-        yield Observation("test.loss", loss)
-        yield Observation("test.accuracy", accuracy)
+        yield Observation(f"{self.name}.loss", loss)
+        yield Observation(f"{self.name}.accuracy", accuracy)
 
     def _drawn(self, view: View) -> tuple[Tensor, Tensor]:
-        import torch
-
-        streams = (NamedDraw().stream(seed) for seed in view.seeds)
-        pairs = [self.data.sample(_Fresh(stream) if self.fresh else stream) for stream in streams]
-        x, y = (torch.stack(column).to(view.x) for column in zip(*pairs, strict=True))
+        x, y = _drawn(self.data, view.seeds, self.fresh, view.x.dtype, view.x.device)
         if bool((x[:, 0] == view.data[0][:, 0]).flatten(1).all(1).any()):
             raise checks.InputError(
                 "held-out data: expected other samples than those trained on, found the same first one "
                 "(synthetic pairs: fresh=True)"
             )
         return x, y
+
+
+@lru_cache(maxsize=4)
+def _drawn(
+    data: Pairs, seeds: tuple[int, ...], fresh: bool, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The pairs of all members, `[E, n, …]`; kept, because a measure may be due a thousand times in a run."""
+    streams = [NamedDraw().stream(seed) for seed in seeds]
+    return sample_members(
+        data, [_Fresh(stream) for stream in streams] if fresh else streams, dtype=dtype, device=device
+    )
 
 
 @dataclass(frozen=True)

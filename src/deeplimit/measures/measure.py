@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -48,6 +49,29 @@ class Every(Schedule):
     def __contains__(self, iteration: int) -> bool:
         """Whether `interval` divides it."""
         return iteration % self.interval == 0
+
+
+@dataclass(frozen=True)
+class Geometric(Schedule):
+    """Iteration 0 and the integer parts of 10^(k / `per_decade`), k = 0, 1, …: even on a logarithmic axis.
+
+    >>> [t for t in range(30) if t in Geometric(4)]
+    [0, 1, 3, 5, 10, 17]
+    """
+
+    per_decade: int
+
+    def __post_init__(self) -> None:
+        """Refuse less than one a decade."""
+        checks.positive_int("per_decade", self.per_decade)
+
+    def __contains__(self, iteration: int) -> bool:
+        """Whether it is one of them."""
+        if iteration < 1:
+            return iteration == 0
+        # The integer part of one of the two neighbouring powers, whatever the rounding of the logarithm.
+        k = round(self.per_decade * math.log10(iteration))
+        return any(int(10 ** (j / self.per_decade)) == iteration for j in (k, k + 1))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from deeplimit.data import sample_members
 from deeplimit.draws import Draw, NamedDraw
 from deeplimit.networks import ensemble
 
@@ -39,23 +40,10 @@ def draw_members(
     import torch
 
     precision = getattr(torch, dtype)
-    members: list[Parameters] = []
-    pairs: list[Batch] = []
-    for seed in seeds:
-        stream = (draw or NamedDraw()).stream(seed)
-        members.append(network.initialise(stream, dtype=precision))
-        drawn = data.sample(stream)
-        # One after the other, because E copies of a large data set may not fit.
-        pairs.append(pairs[0] if pairs and _equal(drawn, pairs[0]) else drawn)
-    params = {role: tensor.to(device) for role, tensor in ensemble(members).items()}
-    alike = all(pair is pairs[0] for pair in pairs)
-    columns = zip(*(pairs[:1] if alike else pairs), strict=True)
-    x, y = (torch.stack(column).to(device, precision) for column in columns)
-    return params, (x.expand(len(seeds), *x.shape[1:]), y.expand(len(seeds), *y.shape[1:]))
-
-
-def _equal(one: Batch, other: Batch) -> bool:
-    return all(a.shape == b.shape and bool((a == b).all()) for a, b in zip(one, other, strict=True))
+    streams = [(draw or NamedDraw()).stream(seed) for seed in seeds]
+    members = ensemble([network.initialise(stream, dtype=precision) for stream in streams])
+    params = {role: tensor.to(device) for role, tensor in members.items()}
+    return params, sample_members(data, streams, dtype=precision, device=device)
 
 
 def checksum(batch: Batch, before: str = "") -> str:

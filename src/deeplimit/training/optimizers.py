@@ -1,6 +1,6 @@
 """Optimisers over stacked tensors: pure functions of parameters, gradients and slots, for a whole ensemble at once.
 
-Tensors carry a leading ensemble axis E; a learning rate is a number, or a tuple with one number per member.
+Tensors carry a leading ensemble axis E; a learning rate or a λ is a number, or a tuple with one number per member.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
+from deeplimit.records.identity import LATER
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Slots = dict[str, "Tensor"]
 """What an optimiser carries from step to step, by name."""
 Rate = float | tuple[float, ...]
+"""One number for all members, or one for each."""
 
 
 class Optimizer(ABC):
@@ -116,12 +118,14 @@ class SGD(Optimizer):
         momentum: μ.
         weight_decay: λ, in the convention (λ/2) ‖θ‖².
         layer_factor: multiply η by L for layered roles.
+        decoupled: leave λ out of the gradient and shrink instead, θ ← (1 − η λ) θ before the step: the same without momentum.
     """
 
     learning_rate: Rate
     momentum: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: Rate = 0.0
     layer_factor: bool = False
+    decoupled: bool = field(default=False, metadata=LATER)
 
     def slots(self, params: Parameters) -> Slots:
         """Zero velocities, where there is momentum."""
@@ -129,11 +133,13 @@ class SGD(Optimizer):
 
     def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One step."""
-        decayed = (
-            {r: _minus(g, -self.weight_decay, params[r]) for r, g in grads.items()} if self.weight_decay else grads
-        )
-        velocity = {r: _minus(g, -self.momentum, slots[r]) for r, g in decayed.items()} if self.momentum else decayed
-        moved = {r: _minus(p, _rate(self, network, r, p), velocity[r]) for r, p in params.items()}
+        if not self.decoupled:
+            grads = {r: _coupled(self.weight_decay, g, params[r]) for r, g in grads.items()}
+        velocity = {r: _minus(g, -self.momentum, slots[r]) for r, g in grads.items()} if self.momentum else grads
+        moved = {}
+        for r, p in params.items():
+            rate = _rate(self, network, r, p)
+            moved[r] = _minus(_shrunk(self.weight_decay, p, rate) if self.decoupled else p, rate, velocity[r])
         return moved, velocity if self.momentum else {}
 
 
@@ -152,7 +158,7 @@ class Adam(Optimizer):
     learning_rate: Rate
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
-    weight_decay: float = 0.0
+    weight_decay: Rate = 0.0
     decoupled: bool = False
     layer_factor: bool = False
 
@@ -169,13 +175,11 @@ class Adam(Optimizer):
         after: Slots = {"steps": steps}
         moved = {}
         for role, p in params.items():
-            g = grads[role]
-            if self.weight_decay and not self.decoupled:
-                g = _minus(g, -self.weight_decay, p)
+            g = grads[role] if self.decoupled else _coupled(self.weight_decay, grads[role], p)
             first, second = self._moments(g, slots[f"first.{role}"], slots[f"second.{role}"])
             after |= {f"first.{role}": first, f"second.{role}": second}
             rate = _rate(self, network, role, p)
-            start = (1 - rate * self.weight_decay) * p if self.weight_decay and self.decoupled else p
+            start = _shrunk(self.weight_decay, p, rate) if self.decoupled else p
             moved[role] = self._moved(start, first, second, rate=rate, steps=int(steps))
         return moved, after
 
@@ -254,15 +258,17 @@ class TorchOptimizer(Optimizer):
 
 
 def scaled(rate: Rate, like: Tensor, *, factor: float = 1.0) -> float | Tensor:
-    """The learning rate times `factor`: a number, or a tensor `[E, 1, …]` that broadcasts against `like`.
+    """A learning rate or λ times `factor`: a number, or a tensor `[E, 1, …]` that broadcasts against `like`.
 
     Raises:
-        InputError: a tuple of rates that has not one number per member.
+        InputError: a tuple that has not one number per member.
     """
     if not isinstance(rate, tuple):
         return factor * rate
     if len(rate) != like.shape[0]:
-        raise checks.InputError(f"learning_rate: expected one number per member, {like.shape[0]}; found {len(rate)}")
+        raise checks.InputError(
+            f"learning_rate, weight_decay: expected one number per member, {like.shape[0]}; found {len(rate)}"
+        )
     return like.new_tensor(rate).mul(factor).reshape(-1, *[1] * (like.dim() - 1))
 
 
@@ -275,6 +281,16 @@ def _minus(start: Tensor, rate: float | Tensor, direction: Tensor) -> Tensor:
     if isinstance(rate, torch.Tensor):
         return torch.addcmul(start, direction, rate, value=-1, out=fresh(start))
     return torch.sub(start, direction, alpha=rate, out=fresh(start))
+
+
+def _coupled(weight_decay: Rate, gradient: Tensor, value: Tensor) -> Tensor:
+    """The gradient with that of the penalty, ∂ℓ/∂θ + λ θ."""
+    return _minus(gradient, scaled(weight_decay, value, factor=-1), value) if weight_decay else gradient
+
+
+def _shrunk(weight_decay: Rate, value: Tensor, rate: float | Tensor) -> Tensor:
+    """(1 − η λ) θ."""
+    return (1 - rate * scaled(weight_decay, value)) * value if weight_decay else value
 
 
 def _rate(optimizer: SGD | Adam, network: Network, role: str, like: Tensor) -> float | Tensor:

@@ -36,10 +36,11 @@ class State:
 
 @dataclass(frozen=True)
 class Info:
-    """What a step saw before its update: losses `[E]` and gradients by role."""
+    """What a step saw before its update: losses `[E]`, gradients by role, and the outputs on the batch, `[E, n, d′]`."""
 
     loss: Tensor
     grads: Parameters
+    output: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ class Step:
         import torch
 
         leaves = {role: params[role].detach().requires_grad_() for role in self.network.trainable}
-        loss = self.loss(self.network({**params, **leaves}, batch[0], engine=self.engine), batch[1])
+        output = self.network({**params, **leaves}, batch[0], engine=self.engine)
+        loss = self.loss(output, batch[1])
         # Members do not interact: the gradient of the sum holds the gradient of each.
         grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
-        return Info(loss.detach(), dict(zip(leaves, grads, strict=True)))
+        return Info(loss.detach(), dict(zip(leaves, grads, strict=True)), output.detach())
 
     def update(self, state: State, info: Info) -> State:
         """The state after one step."""

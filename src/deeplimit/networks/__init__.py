@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deeplimit.networks.dense import FullyConnected
 from deeplimit.networks.effective import effective
 from deeplimit.networks.initialisation import ByRole, Initialisation, OwnInitialisation
 from deeplimit.networks.maps import Dense, LastCoordinates, LinearMap, Padding
@@ -11,6 +12,7 @@ from deeplimit.networks.stack import ResidualStack, as_stack, ensemble, member
 __all__ = [
     "ByRole",
     "Dense",
+    "FullyConnected",
     "Initialisation",
     "LastCoordinates",
     "LinearMap",

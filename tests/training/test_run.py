@@ -43,6 +43,7 @@ from deeplimit.training import (
     TorchOptimizer,
     TrainingRun,
 )
+from deeplimit.training.l2 import PublishedRule, RobustRule
 
 SHALLOW = ResidualStack(Perceptron(3, 4, Tanh()), 3, init=IID(Normal(0.7)), embedding=Dense(2, 3, 1.0))
 PAIRS = GaussianPairs(6, 2, 3)
@@ -710,7 +711,27 @@ RESUMED: dict[str, TrainingRun] = {
         iterations=13,
         stop=EpochStop(0.0, patience=2),
     ),
+    "rule": replace(
+        BATCHED,
+        optimizer=SGD((0.05, 0.1, 0.2), momentum=0.5, weight_decay=(0.5, 1.0, 2.0)),
+        iterations=13,
+        decay=StepDecay(2, 0.5),
+        rule=PublishedRule(None, delay=1e-3, every=2),
+    ),
+    "robust-rule": replace(
+        BATCHED,
+        optimizer=Adam(0.1, weight_decay=5.0, decoupled=True),
+        networks=(SHALLOW, SHALLOW.at_depth(5)),
+        iterations=13,
+        rule=RobustRule(every=1, wait=0.5, patience=0.2, fewest=2),
+    ),
 }
+
+
+@pytest.mark.parametrize("name", ["rule", "robust-rule"])
+def test_a_rule_changes_the_coefficients_of_the_runs_that_are_resumed(name):
+    found = [row["value"] for row in rows(RESUMED[name]) if row["quantity"] == "weight_decay"]
+    assert len(set(found)) > 2
 
 
 @pytest.mark.parametrize("run", RESUMED.values(), ids=RESUMED)

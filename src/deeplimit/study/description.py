@@ -17,11 +17,13 @@ from deeplimit.study.settings import TIERS, Settings, Tiered
 if TYPE_CHECKING:
     from deeplimit.claims import Claim
     from deeplimit.data import Pairs
+    from deeplimit.data.augment import Augmentation
     from deeplimit.draws import Draw
     from deeplimit.figures import Figure
     from deeplimit.measures import Comparison, Measure
-    from deeplimit.networks import ResidualStack
+    from deeplimit.networks import Network
     from deeplimit.training import Batches, EpochStop, LossFunction, Optimizer, StepDecay
+    from deeplimit.training.l2 import Rule
 
     T = TypeVar("T")
     #: A value, one per tier, or a function of the grid axes that its parameters name.
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 #: Columns that every row has and that a grid axis may not take; `depth` may be an axis.
 RESERVED = frozenset({"study", "seed", "iteration", "quantity", "index", "value", "dtype"})
 #: Parts that a training run has a default for.
-OPTIONAL = ("loss", "draw", "batches", "stop", "decay")
+OPTIONAL = ("loss", "draw", "batches", "stop", "decay", "rule", "augmentation")
 TASK = ("run", "cost", "probe", "labels")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -61,7 +63,7 @@ class Study:
     grid: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     replicates: int | Tiered[int] = 0
-    network: Part[ResidualStack] | None = None
+    network: Part[Network] | None = None
     data: Part[Pairs] | None = None
     optimizer: Part[Optimizer] | None = None
     loss: Part[LossFunction] | None = None
@@ -69,6 +71,8 @@ class Study:
     batches: Part[Batches] | None = None
     stop: Part[EpochStop] | None = None
     decay: Part[StepDecay] | None = None
+    rule: Part[Rule] | None = None
+    augmentation: Part[Augmentation] | None = None
     iterations: Part[int] | None = None
     measures: Part[Sequence[Measure | Comparison]] = ()
     lockstep: bool = False

@@ -11,6 +11,7 @@ from deeplimit.draws import NamedDraw
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from deeplimit.data.augment import Augmentation
     from deeplimit.training.step import Batch
 
 
@@ -108,13 +109,21 @@ class Feed:
         data: x, y `[E, n, …]`; they may be views of one data set that all members share.
         seeds: one member each.
         batches: how they are made; None for all samples at once, which makes each update an epoch.
+        augmentation: what is done to each batch; its random numbers follow from seed and iteration alone.
     """
 
-    def __init__(self, data: Batch, seeds: tuple[int, ...], *, batches: Batches | None = None) -> None:
+    def __init__(
+        self,
+        data: Batch,
+        seeds: tuple[int, ...],
+        *,
+        batches: Batches | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
         """Nothing is drawn; the order of an epoch is when it begins."""
         # Whole, each member has data of its own, whether they are the same or not: the arithmetic is that of one memory layout.
         self.data = data if batches else (data[0].contiguous(), data[1].contiguous())
-        self.seeds, self.batches = seeds, batches
+        self.seeds, self.batches, self.augmentation = seeds, batches, augmentation
         self.samples: int = data[0].shape[1]
         self.per_epoch = 1 if batches is None else batches.per_epoch(self.samples)
         self._epoch, self._places = -1, ()  # type: tuple[int, tuple[Tensor, ...]]
@@ -124,17 +133,27 @@ class Feed:
 
     def __call__(self, t: int) -> Batch:
         """The batch `[E, B, …]` of each member at iteration t."""
-        if self.batches is None:
-            return self.data
+        batch = self.data if self.batches is None else self._batch(self.batches, t)
+        return batch if self.augmentation is None else self._augmented(self.augmentation, batch, t=t)
+
+    def _batch(self, batches: Batches, t: int) -> Batch:
         epoch, number = divmod(t, self.per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._places = epoch, self._drawn(self.batches, epoch)
+            self._epoch, self._places = epoch, self._drawn(batches, epoch)
         x, y = self._rows
         places, lead = self._places[number], (len(self.seeds), -1)
         return (
             x.index_select(0, places).view(*lead, *x.shape[1:]),
             y.index_select(0, places).view(*lead, *y.shape[1:]),
         )
+
+    def _augmented(self, augmentation: Augmentation, batch: Batch, *, t: int) -> Batch:
+        import torch
+
+        generators = [NamedDraw().stream(seed).generator(f"augmentation {t}") for seed in self.seeds]
+        pairs = [augmentation(*pair) for pair in zip(*batch, generators, strict=True)]
+        x, y = (torch.stack(column) for column in zip(*pairs, strict=True))
+        return x, y
 
     def _drawn(self, batches: Batches, epoch: int) -> tuple[Tensor, ...]:
         """For each batch of an epoch, the rows of the data of all members, `[E · B]`."""

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deeplimit import checks
 from deeplimit.data import Pairs
 from deeplimit.draws import Draw, NamedDraw
-from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View
+from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View, accuracy_of
 from deeplimit.networks import Network
 from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.records.identity import LATER
 from deeplimit.training.batches import Batches, Feed
 from deeplimit.training.decay import StepDecay
+from deeplimit.training.l2.members import MemberRules
+from deeplimit.training.l2.rules import Rule
 from deeplimit.training.losses import LossFunction, SquaredError
 from deeplimit.training.members import checksum, draw_members
 from deeplimit.training.optimizers import Optimizer
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from deeplimit.data.augment import Augmentation
+
 
 Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 """Iteration, depth, quantity, index, values by member (None for members that had diverged)."""
@@ -37,9 +41,11 @@ Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 class TrainingRun:
     """Training of an ensemble of seeds, at one depth or at several depths in lock-step, on all data at once or in mini-batches.
 
-    Rows: `depth`, `seed`, `iteration`, `quantity`, `index`, `value` of every observation, `learning_rate` (that of the first epoch) where
-    members differ in it, and a row `diverged` (value 1) at the iteration at which a member's loss stopped being finite (with mini-batches
-    the loss after the last update is looked at only where something is measured then).
+    Rows: `depth`, `seed`, `iteration`, `quantity`, `index`, `value` of every observation, `learning_rate` and `weight_decay` (those of the
+    first epoch) where members differ in them, and a row `diverged` (value 1) at the iteration at which a member's loss stopped being
+    finite (with mini-batches the loss after the last update is looked at only where something is measured then).
+
+    With `rule`, `weight_decay` of each member at iteration 0 and wherever it changes, as it is for the update of that iteration.
 
     With `stop`, `loss.epoch` at the end of each epoch, and `stopped` where a member stops: 1 below the threshold, 2 out of patience. A
     stopped member keeps its parameters, and leaves no more rows but those of measures of the end (`Last`), at the iteration at which it
@@ -58,6 +64,8 @@ class TrainingRun:
         batches: mini-batches; None for all data in each update. An epoch is a pass over the data.
         stop: when a member stops before the last iteration.
         decay: how the learning rate changes from epoch to epoch.
+        rule: how the L2 coefficient of each member changes from update to update (AutoL2); the optimiser's is the first one.
+        augmentation: what is done to every mini-batch before it is trained on.
         keep_weights: whether the final weights are kept beside the rows.
         labels: further columns of the rows; no part of the run's identity.
     """
@@ -76,6 +84,8 @@ class TrainingRun:
     stop: EpochStop | None = field(default=None, metadata=LATER)
     decay: StepDecay | None = field(default=None, metadata=LATER)
     keep_weights: bool = field(default=True, metadata=LATER)
+    rule: Rule | None = field(default=None, metadata=LATER)
+    augmentation: Augmentation | None = field(default=None, metadata=LATER)
     labels: Mapping[str, Label] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -121,14 +131,14 @@ class TrainingRun:
         return seconds[1] + per_iteration * layers * self.iterations
 
     def _rows(self, entries: list[Entry]) -> Iterator[Row]:
-        rates = self.optimizer.learning_rate
+        own = {name: getattr(self.optimizer, name, None) for name in ("learning_rate", "weight_decay")}
+        apart = {name: values for name, values in own.items() if isinstance(values, tuple)}
         for iteration, depth, quantity, index, values in entries:
             for e, value in enumerate(values):
                 if value is None:
                     continue
                 row: Row = {"depth": depth, "seed": self.seeds[e], "iteration": iteration, "quantity": quantity}
-                if isinstance(rates, tuple):
-                    row["learning_rate"] = rates[e]
+                row |= {name: numbers[e] for name, numbers in apart.items()}
                 if index is None:
                     yield {**row, "value": value}
                 else:
@@ -141,7 +151,7 @@ class _Loop:
     def __init__(self, run: TrainingRun, context: Context) -> None:
         """Draw weights and data; nothing is computed yet."""
         self.task, self.context = run, context
-        self.iteration, self.epoch = 0, -1
+        self.iteration, self.epoch, self.optimizer = 0, -1, run.optimizer
         self.entries: list[Entry] = []
         self.steps = {n.depth: Step(n, run.optimizer, run.loss, context.engine) for n in run.networks}
         self.feeds: dict[int, Feed] = {}
@@ -151,11 +161,13 @@ class _Loop:
             params, data = draw_members(
                 step.network, run.data, seeds=run.seeds, draw=run.draw, dtype=run.dtype, device=context.device
             )
-            self.feeds[depth] = self.feed = Feed(data, run.seeds, batches=run.batches)
+            self.feeds[depth] = self.feed = Feed(data, run.seeds, batches=run.batches, augmentation=run.augmentation)
             self.states[depth] = step.start(params)
         self.initial = {depth: state.params for depth, state in self.states.items()}
         self.memories: dict[str, Memory] = {f"{d}/{i}": {} for d in self.steps for i in range(len(run.measures))}
         stop = run.stop
+        members = len(run.seeds)
+        self.rules = {d: MemberRules(run.rule, run.optimizer, members=members) for d in self.steps} if run.rule else {}
         self.stops: dict[int, Memory] = {d: stop.start(s.alive) for d, s in self.states.items()} if stop else {}
         self._note_facts()
 
@@ -177,16 +189,36 @@ class _Loop:
     def _iterate(self) -> None:
         run, epoch = self.task, self.iteration // self.feed.per_epoch
         if run.decay is not None and epoch != self.epoch:
-            self.epoch, optimizer = epoch, run.decay(run.optimizer, epoch)
-            self.steps = {d: dataclasses.replace(step, optimizer=optimizer) for d, step in self.steps.items()}
+            self.epoch, self.optimizer = epoch, run.decay(run.optimizer, epoch)
+            for depth in self.steps:
+                self._set_optimizer(depth)
         due = self._due(final=False)
         infos = self._evaluated(everywhere=bool(due))
+        if run.rule is not None and run.rule.due(self.iteration):
+            self._regulate(infos)
         self._measure(due, infos, final=False)
         for depth, info in infos.items():
             self.states[depth] = self.steps[depth].update(self.states[depth], info)
         self.iteration += 1
         if run.stop is not None:
             self._stop(run.stop, infos)
+
+    def _set_optimizer(self, depth: int) -> None:
+        """The optimiser of this epoch, with the λ that the rule has come to."""
+        own = self.rules[depth].applied(self.optimizer) if self.rules else self.optimizer
+        self.steps[depth] = dataclasses.replace(self.steps[depth], optimizer=own)
+
+    def _regulate(self, infos: dict[int, Info]) -> None:
+        """Let each member's rule see the batch of the coming update."""
+        import torch
+
+        for depth, info in infos.items():
+            rules, accuracy = self.rules[depth], accuracy_of(info.output, self.batch[depth][1])
+            changed = rules.measure(self.optimizer, step=self.iteration, loss=info.loss, accuracy=accuracy)
+            self._set_optimizer(depth)
+            decays = Observation("weight_decay", torch.tensor(rules.weight_decay, dtype=torch.float64))
+            news = info.loss.isfinite() if self.iteration == 0 else torch.tensor(changed, device=info.loss.device)
+            self._enter(self.iteration, depth, decays, seen=self.states[depth].alive & news)
 
     def _evaluated(self, *, everywhere: bool) -> dict[int, Info]:
         """Losses and gradients of each depth; of one where nothing moves any more only if asked for."""
@@ -294,6 +326,9 @@ class _Loop:
             memory.update(self._tensors(arrays, f"memory/{name}/"))
         for depth, memory in self.stops.items():
             memory.update(self._tensors(arrays, f"stop/{depth}/"))
+        for depth, rules in self.rules.items():
+            rules.unpack(facts["rules"][str(depth)])
+            self._set_optimizer(depth)
 
     def _pack(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The whole loop as arrays and facts."""
@@ -307,7 +342,8 @@ class _Loop:
         for depth, memory in self.stops.items():
             arrays |= {f"stop/{depth}/{key}": tensor for key, tensor in memory.items()}
         packed = {name: _array(tensor) for name, tensor in arrays.items()}
-        return packed, {"entries": self.entries, "iteration": self.iteration}
+        rules = {str(depth): own.pack() for depth, own in self.rules.items()}
+        return packed, {"entries": self.entries, "iteration": self.iteration, "rules": rules}
 
     def _unpacked(self, depth: int, arrays: Mapping[str, np.ndarray], iteration: int) -> State:
         params, slots = self._tensors(arrays, f"params/{depth}/"), self._tensors(arrays, f"slots/{depth}/")

@@ -1,0 +1,13 @@
+"""Lewkowycz, Gur-Ari 2020: the training dynamics of deep networks with L2 regularization."""
+
+from __future__ import annotations
+
+from deeplimit.papers import Paper
+from deeplimit.papers.lewkowycz2020 import clock
+
+paper = Paper(
+    name="lewkowycz2020",
+    title="On the training dynamics of deep networks with L2 regularization",
+    citation="A. Lewkowycz, G. Gur-Ari. NeurIPS 2020, arXiv 2006.08643.",
+    studies=(clock.STUDY,),
+)

@@ -1,0 +1,281 @@
+"""The L2 clock: performance peaks at a time t_* that is proportional to 1/(ηλ) (rows 1, 2 and 10 of the checklist)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from deeplimit.claims import Claim, Measured
+from deeplimit.figures import Curve, Figure, Panel
+from deeplimit.fits import power_law_over_seeds
+from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.papers.lewkowycz2020.mnist import (
+    LAW,
+    RATE,
+    REPLICATES,
+    TEST,
+    VALIDATION,
+    constants,
+    curves,
+    geometric_mean,
+    horizon,
+    peaks,
+    run_of,
+)
+from deeplimit.papers.marion2024.common import only
+from deeplimit.records import Task
+from deeplimit.study import Settings, Study
+from deeplimit.training import SGD
+
+if TYPE_CHECKING:
+    import polars as pl
+
+RATES = (0.05, 0.2)
+"""Further learning rates, at the three largest λ."""
+MOMENTUM_RATE, MOMENTUM_DECAY, MOMENTA = 0.02, 1e-2, (0.0, 0.5, 0.9)
+WITHIN = {"argmax": 0.0, "0.1-point": 0.001, "0.25-point": 0.0025, "0.5-point": 0.005, "1-point": 0.01}
+"""Definitions of t_*: how far below its maximum the smoothed accuracy may be."""
+
+
+def _tasks(settings: Settings) -> Iterator[Task]:
+    yield from constants(settings)
+    if settings.tier == "quick":
+        return
+    for rate in RATES:
+        for decay in settings.pick(LAW)[:3]:
+            yield run_of(settings, SGD(rate, weight_decay=decay), horizon(rate, decay), {"setting": "constant"})
+    for momentum in MOMENTA:
+        steps = horizon(MOMENTUM_RATE, MOMENTUM_DECAY, momentum=momentum)
+        optimizer = SGD(MOMENTUM_RATE, momentum, MOMENTUM_DECAY)
+        yield run_of(settings, optimizer, steps, {"setting": "momentum"})
+
+
+def _slope(
+    *, within: float = 0.005, quantity: str = VALIDATION, share: float = 1.0
+) -> Callable[[pl.DataFrame], Measured]:
+    """The measure of the slope of log t_* against log λ."""
+
+    def measure(rows: pl.DataFrame) -> Measured:
+        decays, times = _times(rows, within=within, quantity=quantity, share=share)
+        fit = power_law_over_seeds(decays, times)
+        note = f"λ from {decays[0]:g} to {decays[-1]:g}, a slope per seed"
+        return Measured(fit.value, fit.low, fit.high, fit.sample, note)
+
+    return measure
+
+
+def _times(
+    rows: pl.DataFrame, *, within: float, quantity: str = VALIDATION, share: float = 1.0
+) -> tuple[list[float], dict[int, list[float]]]:
+    """λ, and t_* by seed, at the learning rate of the law.
+
+    Raises:
+        LookupError: a seed lacks one, or there are fewer than three λ.
+    """
+    own = only(rows, setting="constant", learning_rate=RATE)
+    found = [peak for peak in peaks(own, within=within, quantity=quantity, share=share) if peak["weight_decay"] in _LAW]
+    decays = sorted({peak["weight_decay"] for peak in found})
+    table: dict[int, dict[float, float]] = {}
+    for peak in found:
+        table.setdefault(peak["seed"], {})[peak["weight_decay"]] = peak["time"]
+    if len(decays) < 3 or any(set(times) != set(decays) for times in table.values()):
+        raise LookupError(f"expected t_* of three λ and of all seeds, found {sorted(decays)}")
+    return decays, {seed: [times[decay] for decay in decays] for seed, times in table.items()}
+
+
+_LAW = frozenset(LAW.at("paper"))
+
+
+def _halved(rows: pl.DataFrame) -> Measured:
+    """How far the slope moves when every run is cut to half of its horizon, by seed."""
+    decays, whole = _times(rows, within=0.005)
+    _, half = _times(rows, within=0.005, share=0.5)
+    slopes = [
+        power_law_over_seeds(decays, {0: times[seed], 1: times[seed]}).value
+        for times in (whole, half)
+        for seed in whole
+    ]
+    count = len(whole)
+    return mean_over_seeds(
+        [slopes[count + i] - slopes[i] for i in range(count)], "slope at half the horizon less slope"
+    )
+
+
+def _collapse(rows: pl.DataFrame) -> Measured:
+    """Largest over smallest ηλ t_* over learning rates, each a geometric mean over λ, by seed."""
+    found = [p for p in peaks(only(rows, setting="constant")) if p["weight_decay"] in LAW.at("paper")[:3]]
+    ratios = []
+    for seed in sorted({p["seed"] for p in found}):
+        own = [p for p in found if p["seed"] == seed]
+        rates = sorted({p["learning_rate"] for p in own})
+        means = [
+            geometric_mean([p["time"] * rate * p["weight_decay"] for p in own if p["learning_rate"] == rate])
+            for rate in rates
+        ]
+        if len(means) < 3:
+            raise LookupError(f"expected three learning rates, found {rates}")
+        ratios.append(max(means) / min(means))
+    return mean_over_seeds(ratios, "largest over smallest ηλ t_* of three learning rates")
+
+
+def _momentum(momentum: float) -> Callable[[pl.DataFrame], Measured]:
+    """The measure of log [ t_*(m) / ((1 − m) t_*(0)) ]."""
+
+    def measure(rows: pl.DataFrame) -> Measured:
+        found = peaks(only(rows, setting="momentum"))
+        by_seed: dict[int, dict[float, float]] = {}
+        for peak in found:
+            by_seed.setdefault(peak["seed"], {})[peak["momentum"]] = peak["time"]
+        logs = [
+            math.log(t[momentum] / ((1 - momentum) * t[0.0])) for t in by_seed.values() if {0.0, momentum} <= set(t)
+        ]
+        return mean_over_seeds(logs, f"log of t_* at m = {momentum:g} over (1 − m) t_* at m = 0")
+
+    return measure
+
+
+def _against_decay(rows: pl.DataFrame) -> list[Panel]:
+    """t_* against λ for each definition, and for each learning rate ηλ t_* against λ."""
+    own = only(rows, setting="constant")
+    lines = []
+    for name, within in WITHIN.items():
+        decays, times = _times(own, within=within)
+        columns = list(zip(*times.values(), strict=True))
+        mean = [geometric_mean(column) for column in columns]
+        low, high = [min(c) for c in columns], [max(c) for c in columns]
+        lines.append(Curve(decays, mean, name.replace("-", " "), low=low, high=high))
+    guide = [
+        10 ** (0.5 * (math.log10(lines[0].y[0]) + math.log10(lines[-1].y[0]))) * lines[0].x[0] / x for x in lines[0].x
+    ]
+    lines.append(Curve(lines[0].x, guide, "1/λ", style="dotted"))
+    rates = []
+    found = [p for p in peaks(own) if p["weight_decay"] in _LAW]
+    for rate in sorted({p["learning_rate"] for p in found}):
+        at = [p for p in found if p["learning_rate"] == rate]
+        xs = sorted({p["weight_decay"] for p in at})
+        clocks = [[rate * x * p["time"] for p in at if p["weight_decay"] == x] for x in xs]
+        means = [geometric_mean(c) for c in clocks]
+        rates.append(Curve(xs, means, f"η = {rate:g}", low=[min(c) for c in clocks], high=[max(c) for c in clocks]))
+    return [
+        Panel(lines, "λ", "t* (steps)", title=f"η = {RATE:g}", xscale="log", yscale="log"),
+        Panel(rates, "λ", "ηλ t* (0.5 points)", title="on the clock", xscale="log", yscale="log"),
+    ]
+
+
+def _accuracies(rows: pl.DataFrame) -> list[Panel]:
+    """Validation accuracy against steps and against ηλt, a shade per λ."""
+    own = only(rows, setting="constant", learning_rate=RATE, seed=rows["seed"].min())
+    found = [(labels["weight_decay"], times, values) for labels, times, values in curves(own, VALIDATION)]
+    kept = [(decay, t[1:], v[1:]) for decay, t, v in found if decay in _LAW]
+    ends = min(d for d, *_ in kept), max(d for d, *_ in kept)
+    span = math.log(ends[1] / ends[0])
+    steps, clock = (
+        [
+            Curve([t * f for t in times], v, shade=math.log(d / ends[0]) / span)
+            for d, times, v in kept
+            for f in (factor(d),)
+        ]
+        for factor in (lambda d: 1.0, lambda d: RATE * d)
+    )
+    shades = {"shade_label": "log λ", "shade_range": (math.log10(ends[0]), math.log10(ends[1]))}
+    return [
+        Panel(steps, "step", "validation accuracy", xscale="log", **shades),  # type: ignore[arg-type]
+        Panel(clock, "ηλt", "validation accuracy", xscale="log", **shades),  # type: ignore[arg-type]
+    ]
+
+
+STUDY = Study(
+    "clock",
+    title="When performance peaks",
+    text=(
+        "Fully connected ReLU networks on MNIST with plain SGD, one run per λ of 10 decay times 1/(ηλ). t* is the first step at which the"
+        " smoothed accuracy on a validation split is within half a point of its maximum; other distances are computed too, and so is the"
+        " paper's variant on the test set. A slope counts only if it stays when every run is cut in half. Where L2 gains less accuracy than"
+        " the distance, t* is the time at which the network has learned, which knows nothing of λ: the slope then is flatter than −1. The"
+        " quick tier takes three λ, one learning rate, two seeds and 5,000 images. `deeplimit data fetch mnist` brings the files."
+    ),
+    replicates=REPLICATES,
+    tasks=_tasks,
+    figures=(
+        Figure(
+            "clock",
+            "t* against λ, and on the clock",
+            "Left: t* for each definition, geometric mean and range over seeds, at one learning rate. Right: t* in units of 1/(ηλ).",
+            _against_decay,
+            where="Figure 2, left panels (fully connected)",
+        ),
+        Figure(
+            "clock-curves",
+            "Validation accuracy against time",
+            "One seed, from the largest λ (first to stop) to the smallest. Right: the same against ηλt.",
+            _accuracies,
+        ),
+    ),
+    claims=(
+        *(
+            Claim(
+                f"lewkowycz2020.1.slope-{name}",
+                "Performance peaks at a time t* proportional to 1/λ.",
+                "section 2 (the time law)",
+                f"slope of log t* against log λ, t* by {name.replace('-', ' ')}, validation split",
+                _slope(within=within),
+                expected=-1.0,
+                tolerance=0.15,
+                source="text",
+                tiers=("paper",),
+                minimum_sample=5,
+            )
+            for name, within in WITHIN.items()
+        ),
+        Claim(
+            "lewkowycz2020.1.slope-halved",
+            "The slope is not an effect of how long the runs are.",
+            "not in the paper",
+            "slope with every run cut to half less the slope, t* by 0.5 points",
+            _halved,
+            expected=0.0,
+            tolerance=0.15,
+            source="derived",
+            tiers=("paper",),
+        ),
+        Claim(
+            "lewkowycz2020.2.collapse",
+            "In units of 1/(ηλ) t* is the same for all learning rates, within a factor of 2.",
+            "section 2 (the time law)",
+            "largest over smallest mean of ηλ t* over three learning rates",
+            _collapse,
+            expected=2.0,
+            tolerance=0.0,
+            source="derived",
+            relation="at most",
+            tiers=("paper",),
+        ),
+        *(
+            Claim(
+                f"lewkowycz2020.2.momentum-{momentum:g}",
+                "Heavy-ball momentum m divides t* by 1/(1 − m), within a factor of 1.5.",
+                "derived: the step grows to η/(1 − m)",
+                f"log of t* at m = {momentum:g} over (1 − m) t* at m = 0",
+                _momentum(momentum),
+                expected=0.0,
+                tolerance=math.log(1.5),
+                source="derived",
+                tiers=("paper",),
+            )
+            for momentum in MOMENTA[1:]
+        ),
+        Claim(
+            "lewkowycz2020.10.slope-test",
+            "The time law on the test set, as in the paper.",
+            "section 2 (the time law)",
+            "slope of log t* against log λ, 0.5 points, test set",
+            _slope(quantity=TEST),
+            expected=-1.0,
+            tolerance=0.15,
+            source="text",
+            tiers=("paper",),
+            minimum_sample=5,
+        ),
+    ),
+)

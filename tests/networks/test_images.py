@@ -46,7 +46,7 @@ def windows(x, kernel, *, stride, fill):
 def test_a_convolution_places_its_windows_as_jax_does(size, kernel, stride):
     x, weight = normal((2, 3, size, size), gen(1)), normal((4, 3, kernel, kernel), gen(2))
     bias = normal((4,), gen(3))
-    found = convolved(x, {"a.W": weight, "a.b": bias}, "a", stride=stride)
+    found = convolved(x, {"a.W": weight, "a.b": bias}, name="a", stride=stride)
     expected = torch.einsum("ncrsij,ocij->nors", windows(x, kernel, stride=stride, fill=0.0), weight)
     torch.testing.assert_close(found, expected + bias[:, None, None])
 
@@ -55,8 +55,8 @@ def test_symmetric_zeros_differ_at_stride_2_alone():
     x, params = normal((2, 3, 8, 8), gen(1)), {"a.W": normal((4, 3, 3, 3), gen(2))}
     for stride in (1, 2):
         torch_s = torch.nn.functional.conv2d(x, params["a.W"], stride=stride, padding=1)
-        torch.testing.assert_close(convolved(x, params, "a", stride=stride, padding="symmetric"), torch_s)
-        assert torch.allclose(convolved(x, params, "a", stride=stride), torch_s) == (stride == 1)
+        torch.testing.assert_close(convolved(x, params, name="a", stride=stride, padding="symmetric"), torch_s)
+        assert torch.allclose(convolved(x, params, name="a", stride=stride), torch_s) == (stride == 1)
 
 
 @pytest.mark.parametrize(("size", "window", "stride"), [(8, 2, 2), (8, 6, 6), (8, 6, 1), (7, 3, 2)])
@@ -80,12 +80,12 @@ def test_normalisation_takes_the_statistics_of_the_batch():
     params = {"a.scale": torch.tensor([1.0, 2.0, -1.0]).double(), "a.shift": torch.tensor([0.0, 5.0, 1.0]).double()}
     mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
     scale, shift = (p[:, None, None] for p in params.values())
-    torch.testing.assert_close(normalised(x, params, "a"), (x - mean) / (variance + 1e-5).sqrt() * scale + shift)
+    torch.testing.assert_close(normalised(x, params, name="a"), (x - mean) / (variance + 1e-5).sqrt() * scale + shift)
 
 
 def test_layers_name_their_roles():
-    assert layer("a", 4, 3, kernel=5) == {"a.W": (4, 3, 5, 5), "a.b": (4,)}
-    assert layer("a", 4, 3) == {"a.W": (4, 3), "a.b": (4,)}
+    assert layer("a", 4, inputs=3, kernel=5) == {"a.W": (4, 3, 5, 5), "a.b": (4,)}
+    assert layer("a", 4, inputs=3) == {"a.W": (4, 3), "a.b": (4,)}
     assert normalisation("a", 4) == {"a.scale": (4,), "a.shift": (4,)}
 
 

@@ -72,20 +72,20 @@ class Convolutional(ImageNetwork):
         shapes: dict[str, tuple[int, ...]] = {}
         inputs = self.image[0]
         for number, width, _ in self._convolutions():
-            shapes |= layer(f"conv{number}", width, inputs, kernel=3)
+            shapes |= layer(f"conv{number}", width, inputs=inputs, kernel=3)
             shapes |= normalisation(f"norm{number}", width) if self.norm else {}
             inputs = width
         sizes = (inputs * math.prod(self._map(len(self.channels))), *self.hidden, self.classes)
         for number, (before, after) in enumerate(itertools.pairwise(sizes), start=1):
-            shapes |= layer(f"dense{number}", after, before)
+            shapes |= layer(f"dense{number}", after, inputs=before)
         return shapes
 
     def forward(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The output `[n, classes]` of one member."""
         h = x
         for number, _, last in self._convolutions():
-            h = convolved(h, params, f"conv{number}")
-            h = self.activation(normalised(h, params, f"norm{number}") if self.norm else h)
+            h = convolved(h, params, name=f"conv{number}")
+            h = self.activation(normalised(h, params, name=f"norm{number}") if self.norm else h)
             h = pooled(h, self.pool, stride=self._stride) if last else h
         h = h.flatten(1)
         for number in range(1, len(self.hidden) + 2):

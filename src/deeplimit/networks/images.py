@@ -60,7 +60,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def convolved(x: Tensor, params: Mapping[str, Tensor], name: str, *, stride: int = 1, padding: str = "same") -> Tensor:
+def convolved(x: Tensor, params: Mapping[str, Tensor], *, name: str, stride: int = 1, padding: str = "same") -> Tensor:
     """The layer `name`: W ∗ x + b with an odd kernel, maps of ⌈size/stride⌉.
 
     Args:
@@ -101,7 +101,7 @@ def same(size: int, kernel: int, *, stride: int) -> tuple[int, int]:
     return lines // 2, lines - lines // 2
 
 
-def normalised(x: Tensor, params: Mapping[str, Tensor], name: str) -> Tensor:
+def normalised(x: Tensor, params: Mapping[str, Tensor], *, name: str) -> Tensor:
     """The batch normalisation `name`: (x − mean) / √(variance + 1e-5) · scale + shift, by channel.
 
     Mean and variance (divided by the count) are those of this batch, in training and evaluation alike; nothing is kept. What a network
@@ -113,7 +113,7 @@ def normalised(x: Tensor, params: Mapping[str, Tensor], name: str) -> Tensor:
     return batch_norm(x, None, None, scale, shift, training=True, eps=1e-5)
 
 
-def layer(name: str, outputs: int, inputs: int, *, kernel: int | None = None) -> dict[str, tuple[int, ...]]:
+def layer(name: str, outputs: int, *, inputs: int, kernel: int | None = None) -> dict[str, tuple[int, ...]]:
     """Shapes of the roles of a convolution; of a dense layer without `kernel`."""
     window = () if kernel is None else (kernel, kernel)
     return {f"{name}.W": (outputs, inputs, *window), f"{name}.b": (outputs,)}

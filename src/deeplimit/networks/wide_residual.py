@@ -66,29 +66,29 @@ class WideResidual(ImageNetwork):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Roles `stem.…`, `groupG.blockB.LAYER.…` with the layers norm1, conv1, norm2, conv2 and shortcut, `tail.…`, `dense.…`."""
-        shapes = layer("stem", self.base, self.image[0], kernel=3)
+        shapes = layer("stem", self.base, inputs=self.image[0], kernel=3)
         inputs = self.base
         for name, group, first in self._blocks():
             width = self._width(group)
-            shapes |= normalisation(f"{name}.norm1", inputs) | layer(f"{name}.conv1", width, inputs, kernel=3)
-            shapes |= normalisation(f"{name}.norm2", width) | layer(f"{name}.conv2", width, width, kernel=3)
-            shapes |= layer(f"{name}.shortcut", width, inputs, kernel=3) if first else {}
+            shapes |= normalisation(f"{name}.norm1", inputs) | layer(f"{name}.conv1", width, inputs=inputs, kernel=3)
+            shapes |= normalisation(f"{name}.norm2", width) | layer(f"{name}.conv2", width, inputs=width, kernel=3)
+            shapes |= layer(f"{name}.shortcut", width, inputs=inputs, kernel=3) if first else {}
             inputs = width
-        return shapes | normalisation("tail", inputs) | layer("dense", self.classes, inputs)
+        return shapes | normalisation("tail", inputs) | layer("dense", self.classes, inputs=inputs)
 
     def forward(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The output `[n, classes]` of one member."""
-        h = convolved(x, params, "stem")
+        h = convolved(x, params, name="stem")
         for name, group, first in self._blocks():
             stride = 2 if first and group > 1 else 1
             # In place: the gradient of a normalisation needs its input and not its output.
-            inner = normalised(h, params, f"{name}.norm1").relu_()
-            inner = convolved(inner, params, f"{name}.conv1", stride=stride, padding=self.padding)
-            inner = convolved(normalised(inner, params, f"{name}.norm2").relu_(), params, f"{name}.conv2")
+            inner = normalised(h, params, name=f"{name}.norm1").relu_()
+            inner = convolved(inner, params, name=f"{name}.conv1", stride=stride, padding=self.padding)
+            inner = convolved(normalised(inner, params, name=f"{name}.norm2").relu_(), params, name=f"{name}.conv2")
             if first:
-                h = convolved(h, params, f"{name}.shortcut", stride=stride, padding=self.padding)
+                h = convolved(h, params, name=f"{name}.shortcut", stride=stride, padding=self.padding)
             h = h + inner
-        features = normalised(h, params, "tail").relu_().mean((-2, -1))
+        features = normalised(h, params, name="tail").relu_().mean((-2, -1))
         return features @ params["dense.W"].mT + params["dense.b"]
 
     def floats(self, samples: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import torch
 from deeplimit.checks import InputError
 from deeplimit.data import Images, Split, Standard, checksum_of_indices
 from deeplimit.data.files import VARIABLE, load
+from deeplimit.data.images import OVERALL
 from deeplimit.data.sets import SETS
 from deeplimit.draws import NamedDraw, SequentialDraw
 from deeplimit.records import canonical
@@ -133,3 +134,17 @@ def test_the_real_images_standardised_have_mean_0_and_deviation_1():
     assert y.sum(0)[:2].tolist() == [5923, 6742]
     assert float(x.mean()) == pytest.approx(0.0, abs=1e-3)
     assert float(x.std()) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("name", "part"), OVERALL)
+def test_the_stated_mean_and_deviation_are_those_of_all_pixels_of_the_part(name, part):
+    real(name)
+    pixels = load(SETS[name], part)[0]
+    mean = int(pixels.sum(dtype=np.int64)) / pixels.size
+    square = int(np.square(pixels, dtype=np.int64).sum()) / pixels.size
+    assert OVERALL[name, part].mean == pytest.approx((mean / 255,), rel=1e-12)
+    assert OVERALL[name, part].sd == pytest.approx(((square - mean**2) ** 0.5 / 255,), rel=1e-12)
+
+
+def test_each_part_has_numbers_of_its_own():
+    assert len(set(OVERALL.values())) == len(OVERALL) == 6

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
+from deeplimit.data import Chain, Flip, Mixup
 from deeplimit.training import Batches, Feed, distinct_batches
 
 
@@ -156,3 +157,21 @@ def test_the_published_order_needs_whole_batches():
     with pytest.raises(InputError, match="size: expected a divisor of the 10 samples with order 'published', found 4"):
         Batches(4, "published").order_of(10, seed=0, epoch=0)
     assert len(order(Batches(5, "published"), 10)) == 10
+
+
+def test_augmented_batches_follow_from_seed_and_iteration_alone():
+    x = torch.arange(2 * 6 * 1 * 2 * 2, dtype=torch.float64).reshape(2, 6, 1, 2, 2)
+    y = torch.eye(3, dtype=torch.float64)[torch.arange(12) % 3].reshape(2, 6, 3)
+    chain = Chain((Flip(), Mixup(classes=3)))
+    feed = Feed((x, y), (4, 9), batches=Batches(3), augmentation=chain)
+    plain = Feed((x, y), (4, 9), batches=Batches(3))
+    later = feed(5)
+    for t in (0, 1, 5):
+        images, targets = feed(t)
+        assert not (images == plain(t)[0]).all()
+        for e, seed in enumerate((4, 9)):
+            alone = Feed((x[e : e + 1], y[e : e + 1]), (seed,), batches=Batches(3), augmentation=chain)(t)
+            assert (images[e] == alone[0][0]).all()
+            assert (targets[e] == alone[1][0]).all()
+    assert all((a == b).all() for a, b in zip(later, feed(5), strict=True))
+    assert not (feed(0)[0] == feed(2)[0]).all()

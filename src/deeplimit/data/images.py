@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +42,20 @@ class Standard:
         """Refuse deviations that are not positive."""
         for sd in self.sd:
             checks.positive("sd", sd)
+
+
+OVERALL: Mapping[tuple[str, str], Standard] = MappingProxyType(
+    {
+        ("mnist", "train"): Standard((0.1306604762738429,), (0.3081078038564627,)),
+        ("mnist", "test"): Standard((0.13251460584233693,), (0.3104802479305351,)),
+        ("fashion-mnist", "train"): Standard((0.2860405969887955,), (0.3530242445149226,)),
+        ("fashion-mnist", "test"): Standard((0.28684928071228494,), (0.35244415324744005,)),
+        ("cifar-10", "train"): Standard((0.4733630004850899,), (0.2515689250632205,)),
+        ("cifar-10", "test"): Standard((0.4765849205984477,), (0.2512194906784148,)),
+    }
+)
+"""Set and part -> mean and deviation of all its pixels, of all channels together: sums of the bytes and of their squares in integers,
+divided by their number. Lewkowycz and Gur-Ari 2020 (released code) standardise each part by its own."""
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 
 from deeplimit import checks
 from deeplimit.branches import Activation, Identity, LeakyReLU, ReLU
-from deeplimit.draws import Draw, NamedDraw, Stream
-from deeplimit.networks.network import Network, Parameters
+from deeplimit.networks.drawn import DrawnNetwork
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 PARAMETERISATIONS = ("standard", "ntk")
 
 
 @dataclass(frozen=True)
-class FullyConnected(Network):
+class FullyConnected(DrawnNetwork):
     """The network h_k = σ(c_k W_k h_{k−1} + b_k), k = 1…L−1, with h_0 = x; F(x) = c_L W_L h_{L−1} + b_L.
 
     The entries of W_k have standard deviation g/√n_{k−1} and c_k is 1 (`standard`), or 1 and c_k = g/√n_{k−1} (`ntk`, Jacot et al. 2018):
@@ -85,24 +83,11 @@ class FullyConnected(Network):
                 shapes[f"b{k}"] = (sizes[k],)
         return shapes
 
-    @property
-    def trainable(self) -> tuple[str, ...]:
-        """All roles."""
-        return tuple(self.shapes)
-
-    def initialise(
-        self, seed: int | Stream = 0, *, draw: Draw | None = None, dtype: torch.dtype | None = None
-    ) -> Parameters:
-        """Independent centred normal entries; biases that start at 0 take no random number."""
-        import torch
-
-        stream = seed if isinstance(seed, Stream) else (draw or NamedDraw()).stream(seed)
-
-        def drawn(role: str, shape: tuple[int, ...]) -> Tensor:
-            std = self._std(role, shape)
-            return std * torch.randn(shape, generator=stream.generator(role)) if std else torch.zeros(shape)
-
-        return {role: drawn(role, shape).to(dtype or torch.float32) for role, shape in self.shapes.items()}
+    def start(self, role: str) -> tuple[float, float]:
+        """Mean 0; g/√fan-in or 1 for weights, `bias_std` for biases."""
+        if role.startswith("b"):
+            return 0.0, self.bias_std
+        return 0.0, self._factor(self.shapes[role][1]) if self.parameterisation == "standard" else 1.0
 
     def __call__(self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto") -> Tensor:
         """The output F(x) `[n, n_L]`, or `[E, n, n_L]` for an ensemble; differentiable."""
@@ -122,12 +107,7 @@ class FullyConnected(Network):
     def floats(self, samples: int) -> tuple[int, int]:
         """The weights and biases; the inputs, both sides of every σ, and the outputs."""
         states = self.inputs + 2 * sum(self.widths) + self.outputs
-        return sum(math.prod(shape) for shape in self.shapes.values()), samples * states
+        return self.size, samples * states
 
     def _factor(self, fan_in: int) -> float:
         return self.gain / math.sqrt(fan_in)
-
-    def _std(self, role: str, shape: tuple[int, ...]) -> float:
-        if role.startswith("b"):
-            return self.bias_std
-        return self._factor(shape[1]) if self.parameterisation == "standard" else 1.0

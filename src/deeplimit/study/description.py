@@ -16,8 +16,7 @@ from deeplimit.study.settings import TIERS, Settings, Tiered
 
 if TYPE_CHECKING:
     from deeplimit.claims import Claim
-    from deeplimit.data import Pairs
-    from deeplimit.data.augment import Augmentation
+    from deeplimit.data import Augmentation, Pairs
     from deeplimit.draws import Draw
     from deeplimit.figures import Figure
     from deeplimit.measures import Comparison, Measure

@@ -11,7 +11,7 @@ from deeplimit.draws import NamedDraw
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.data.augment import Augmentation
+    from deeplimit.data import Augmentation
     from deeplimit.training.step import Batch
 
 
@@ -148,12 +148,8 @@ class Feed:
         )
 
     def _augmented(self, augmentation: Augmentation, batch: Batch, *, t: int) -> Batch:
-        import torch
-
         generators = [NamedDraw().stream(seed).generator(f"augmentation {t}") for seed in self.seeds]
-        pairs = [augmentation(*pair) for pair in zip(*batch, generators, strict=True)]
-        x, y = (torch.stack(column) for column in zip(*pairs, strict=True))
-        return x, y
+        return augmentation(*batch, generator=generators)
 
     def _drawn(self, batches: Batches, epoch: int) -> tuple[Tensor, ...]:
         """For each batch of an epoch, the rows of the data of all members, `[E · B]`."""

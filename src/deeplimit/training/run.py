@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deeplimit import checks
-from deeplimit.data import Pairs
+from deeplimit.data import Augmentation, Pairs
 from deeplimit.draws import Draw, NamedDraw
 from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View, accuracy_of
 from deeplimit.networks import Network
@@ -29,8 +29,6 @@ from deeplimit.training.stopping import EpochStop
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-
-    from deeplimit.data.augment import Augmentation
 
 
 Entry = tuple[int, int, str, "list[int] | None", list[Any]]

@@ -44,11 +44,12 @@ def _tasks(settings: Settings) -> Iterator[Task]:
         return
     for rate in RATES:
         for decay in settings.pick(LAW)[:3]:
-            yield run_of(settings, SGD(rate, weight_decay=decay), horizon(rate, decay), {"setting": "constant"})
+            steps, labels = horizon(rate, decay), {"setting": "constant"}
+            yield run_of(settings, SGD(rate, weight_decay=decay), iterations=steps, labels=labels)
     for momentum in MOMENTA:
         steps = horizon(MOMENTUM_RATE, MOMENTUM_DECAY, momentum=momentum)
         optimizer = SGD(MOMENTUM_RATE, momentum, MOMENTUM_DECAY)
-        yield run_of(settings, optimizer, steps, {"setting": "momentum"})
+        yield run_of(settings, optimizer, iterations=steps, labels={"setting": "momentum"})
 
 
 def _slope(

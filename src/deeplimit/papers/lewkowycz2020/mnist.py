@@ -24,15 +24,15 @@ NETWORK = FullyConnected(784, (64, 64, 64), 10)
 """Three hidden layers of 64: sizes that are recalled of the paper, not verified."""
 SCALE = Standard((0.1307,), (0.3081,))
 """Mean and standard deviation of all pixels of the training set."""
-SAMPLES = Tiered(quick=(5_000, 2_000, 2_000), paper=(50_000, 10_000, 10_000))
+SAMPLES: Tiered[tuple[int, ...]] = Tiered(quick=(5_000, 2_000, 2_000), paper=(50_000, 10_000, 10_000))
 """Images trained on, of the validation split, and of the test set."""
 BATCH = 100
 RATE = 0.1
-LAW = Tiered(quick=(3e-2, 1e-2, 3e-3), paper=(3e-2, 1e-2, 3e-3, 1e-3, 3e-4))
+LAW: Tiered[tuple[float, ...]] = Tiered(quick=(3e-2, 1e-2, 3e-3), paper=(3e-2, 1e-2, 3e-3, 1e-3, 3e-4))
 """λ of the time law."""
 LONGER = (1e-3, 3e-4, 1e-4, 3e-5, 0.0)
 """Smaller λ, and none, for fixed budgets."""
-BUDGETS = Tiered(quick=(3_000, 10_000), paper=(30_000, 100_000))
+BUDGETS: Tiered[tuple[int, ...]] = Tiered(quick=(3_000, 10_000), paper=(25_000, 75_000))
 """Steps."""
 DECAY_TIMES = 10
 """A run of the time law lasts so many times 1/(ηλ)."""
@@ -51,7 +51,7 @@ def horizon(rate: float, weight_decay: float, *, momentum: float = 0.0) -> int:
 
 
 def run_of(
-    settings: Settings, optimizer: SGD | Adam, iterations: int, labels: Mapping[str, Label], **parts: Any
+    settings: Settings, optimizer: SGD | Adam, *, iterations: int, labels: Mapping[str, Label], **parts: Any
 ) -> TrainingRun:
     """One training run of all seeds.
 
@@ -64,7 +64,7 @@ def run_of(
     """
     train, validation, test = settings.pick(SAMPLES)
     at = Geometric(24)
-    own = {
+    own: dict[str, Any] = {
         "learning_rate": optimizer.learning_rate,
         "weight_decay": optimizer.weight_decay,
         "momentum": optimizer.momentum if isinstance(optimizer, SGD) else 0.0,
@@ -96,11 +96,11 @@ def constants(settings: Settings) -> Iterator[TrainingRun]:
 
     Those of the law are never cut. What has lasted so many decay times has come to its best accuracy.
     """
-    law, longest = settings.pick(LAW), max(settings.pick(BUDGETS))
+    law, longest = settings.pick(LAW), max(*settings.pick(BUDGETS))
     for decay in sorted({*law, *LONGER}, reverse=True):
         whole = horizon(RATE, decay) if decay else longest
         steps = whole if decay in law else min(whole, longest)
-        yield run_of(settings, SGD(RATE, weight_decay=decay), steps, {"setting": "constant"})
+        yield run_of(settings, SGD(RATE, weight_decay=decay), iterations=steps, labels={"setting": "constant"})
 
 
 def curves(rows: pl.DataFrame, quantity: str) -> Iterator[tuple[dict[str, Any], list[int], list[float]]]:

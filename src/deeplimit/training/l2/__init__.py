@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from deeplimit.training.l2.conventions import CONVENTIONS, Convention, Converted, Setting, convert, shrinkage
+from deeplimit.training.l2.predict import (
+    Prediction,
+    Rule,
+    power_law_rule,
+    predict_weight_decay,
+    time_scale_rule,
+    transfer,
+)
+from deeplimit.training.l2.probes import Attempt, Curve, Probe, Reading, Train, follow, load_function, probe
 
 __all__ = [
     "CONVENTIONS",
+    "Attempt",
     "Convention",
     "Converted",
+    "Curve",
+    "Prediction",
+    "Probe",
+    "Reading",
+    "Rule",
     "Setting",
+    "Train",
     "convert",
+    "follow",
+    "load_function",
+    "power_law_rule",
+    "predict_weight_decay",
+    "probe",
     "shrinkage",
+    "time_scale_rule",
+    "transfer",
 ]

@@ -137,6 +137,20 @@ class Converted:
     exact: bool
     note: str = ""
 
+    def as_json(self) -> dict[str, object]:
+        """All of it for JSON, where null stands for NaN."""
+        value = None if math.isnan(self.weight_decay) else self.weight_decay
+        return {"weight_decay": value, "learning_rate": self.learning_rate, "exact": self.exact, "note": self.note}
+
+    def __str__(self) -> str:
+        value = "none" if math.isnan(self.weight_decay) else f"{self.weight_decay:.10g}"
+        lines = [
+            f"weight decay: {value}",
+            f"learning rate: {self.learning_rate:.10g}",
+            f"exact: {'yes' if self.exact else 'no'}",
+        ]
+        return "\n".join(lines + ([f"note: {self.note}"] if self.note else []))
+
 
 _ADAM = (
     "Adam divides the gradient of a penalty by the running scale of the gradient, weight by weight: no decoupled number and no number "

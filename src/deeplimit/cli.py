@@ -41,6 +41,10 @@ app = typer.Typer(
 )
 data = typer.Typer(help="List, download and verify the image data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data, name="data")
+l2 = typer.Typer(
+    help="Choose an L2 coefficient before a run, and convert one.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(l2, name="l2")
 
 Only = Annotated[list[str] | None, typer.Option("--only", help="A study, figure or claim; may be given several times.")]
 More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")]
@@ -64,6 +68,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit 1 unless every decidable claim has the verdict expected of it.")
 ]
+Rate = Annotated[float, typer.Option("--learning-rate", help="Of the optimiser, as typed; the first of a schedule.")]
+Momentum = Annotated[float, typer.Option(help="m of the heavy ball; not β₁ of Adam.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples of a batch.")]
 
 
 def _version(asked: bool) -> None:
@@ -343,6 +350,86 @@ def regime_(
     from deeplimit.regimes.files import read_runs
 
     found = regime(read_runs(files))
+    _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
+
+
+@l2.command("predict")
+def l2_predict(
+    *,
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Your training; see below.")],
+    budget: Annotated[int, typer.Option(help="Steps of the run that the coefficient is for.")],
+    learning_rate: Rate,
+    weight_decay: Annotated[float, typer.Option(help="Coefficient of the first probe: a large one.")],
+    convention: Annotated[str, typer.Option(help="What the coefficient means; see `l2 convert`.")] = "house",
+    momentum: Momentum = 0.0,
+    batch_size: BatchSize = None,
+    train_samples: Annotated[int | None, typer.Option(help="Of the training set, for the rule in epochs.")] = None,
+    tokens_per_parameter: Annotated[
+        float | None, typer.Option(help="Of the run, for the rule of language models.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Of a probe; a quarter of 5 % of the budget unless given.")] = None,
+    seeds: Annotated[int, typer.Option(help="Probes with the coefficient that peaks, as far as 5 % go.")] = 1,
+    chance: Annotated[float, typer.Option(help="Accuracy of guessing.")] = 0.1,
+    samples: Annotated[int | None, typer.Option(help="On how many samples an accuracy is measured.")] = None,
+    within: Annotated[float, typer.Option(help="Distance from the maximum at which an accuracy has peaked.")] = 0.005,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Predict the L2 coefficient for a budget of steps from short probes of your own training.
+
+    FUNCTION is called with the keyword arguments weight_decay, learning_rate, steps and seed, and yields
+    (step, validation accuracy) or (step, validation accuracy, training accuracy) with increasing steps and accuracies between 0 and 1,
+    NaN where it diverges. MODULE is a module or a file that ends in .py. What it prints goes to stderr.
+    """
+    from contextlib import redirect_stdout
+    from json import dumps
+
+    from deeplimit.checks import positive_int
+    from deeplimit.training.l2 import Reading, Setting, load_function, predict_weight_decay, probe
+
+    setting = Setting(learning_rate, momentum, steps=budget, batch_size=batch_size, train_samples=train_samples)
+    reading = Reading(within=within, chance=chance, samples=samples)
+    with redirect_stdout(sys.stderr):
+        probes = probe(
+            load_function(function),
+            setting,
+            weight_decay=weight_decay,
+            reading=reading,
+            seeds=range(positive_int("seeds", seeds)),
+            steps=steps,
+        )
+    found = predict_weight_decay(
+        probes.curves,
+        setting,
+        weight_decay=probes.weight_decay,
+        source=convention,
+        reading=reading,
+        tokens_per_parameter=tokens_per_parameter,
+    )
+    both = {"probe": probes.as_json(), "prediction": found.as_json()}
+    _say(dumps(both, indent=1, ensure_ascii=False) if json else f"{probes}\n{found}")
+
+
+@l2.command("convert")
+def l2_convert(
+    *,
+    weight_decay: Annotated[float, typer.Argument(metavar="NUMBER", help="The coefficient to convert.")],
+    source: Annotated[str, typer.Option("--from", help="Its convention, such as lewkowycz2020 or torch-sgd.")],
+    target: Annotated[str, typer.Option("--to", help="The convention wanted, such as torch-adamw or house.")],
+    learning_rate: Rate,
+    momentum: Momentum = 0.0,
+    classes: Annotated[int | None, typer.Option(help="Where a loss is divided by their number.")] = None,
+    batch_size: BatchSize = None,
+    steps: Annotated[int | None, typer.Option(help="Of the run, where a weight decay is normalised by them.")] = None,
+    target_learning_rate: Annotated[float | None, typer.Option(help="For another optimiser; else it follows.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Convert an L2 coefficient, and the learning rate that goes with it, from one convention to another."""
+    from json import dumps
+
+    from deeplimit.training.l2 import Setting, convert
+
+    setting = Setting(learning_rate, momentum, steps=steps, batch_size=batch_size, classes=classes)
+    found = convert(weight_decay, setting, source=source, target=target, learning_rate=target_learning_rate)
     _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
 
 

@@ -133,7 +133,7 @@ class _Window:
         self.counts = self._end - self._first
 
     def __call__(self, values: NDArray[Any]) -> Floats:
-        """Of the first axis."""
+        """Along the first axis."""
         # Sums of differences from the last value: those of a constant are exactly 0.
         sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values - values[-1], axis=0)])
         total = sums[self._end] - sums[self._first]
@@ -167,4 +167,5 @@ def _first_within(t: Floats, curves: Floats, within: float) -> Floats:
     start, end = t[before], t[at]
     positive = np.where(start > 0, start, end)  # no logarithm of 0
     straight = np.where(start > 0, positive ** (1 - share) * end**share, start + share * (end - start))
-    return np.where(share == 1, end, straight)
+    found: Floats = np.where(share == 1, end, straight)
+    return found

@@ -1,7 +1,36 @@
-"""The L2 coefficient while a network is trained: AutoL2."""
+"""L2 for users: what a coefficient means elsewhere, which one to take for a budget, and AutoL2, which sets it while a network is trained."""
 
 from __future__ import annotations
 
+from deeplimit.training.l2.conventions import CONVENTIONS, Convention, Converted, Setting, convert, shrinkage
+from deeplimit.training.l2.predict import Prediction, power_law_rule, predict_weight_decay, time_scale_rule, transfer
+from deeplimit.training.l2.probes import Attempt, Curve, Probe, Reading, Train, follow, load_function, probe
 from deeplimit.training.l2.rules import PublishedRule, RobustRule, Rule, RuleState, Signal, Track
 
-__all__ = ["PublishedRule", "RobustRule", "Rule", "RuleState", "Signal", "Track"]
+__all__ = [
+    "CONVENTIONS",
+    "Attempt",
+    "Convention",
+    "Converted",
+    "Curve",
+    "Prediction",
+    "Probe",
+    "PublishedRule",
+    "Reading",
+    "RobustRule",
+    "Rule",
+    "RuleState",
+    "Setting",
+    "Signal",
+    "Track",
+    "Train",
+    "convert",
+    "follow",
+    "load_function",
+    "power_law_rule",
+    "predict_weight_decay",
+    "probe",
+    "shrinkage",
+    "time_scale_rule",
+    "transfer",
+]

@@ -1,0 +1,311 @@
+"""Short runs at a large coefficient, whose peak says what to take for a long run: the user's own training, followed and adapted."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+from deeplimit import checks
+from deeplimit.statistics.peaks import Peak, peak_time
+from deeplimit.training.l2.conventions import Setting
+
+ALLOWANCE = 0.05
+"""Share of a budget that its probes may take."""
+
+FACTOR = 3.0
+"""By what a coefficient is multiplied or divided when its probe shows no peak."""
+
+_PROBES = 4  # as many fit into the allowance unless their length is given: room to adapt, or for seeds
+_OUTCOMES = ("peaked", "censored", "early", "never above chance", "diverged")  # from the most useful on
+_NOTHING = Peak(math.nan, math.nan, math.nan, math.nan, learned=False, censored=False, early=False)
+
+
+class Train(Protocol):
+    """A training of the user's: called with keyword arguments, it yields (step, validation accuracy[, training accuracy]).
+
+    Steps increase, accuracies are between 0 and 1 (NaN once training has diverged). All else (network, data, momentum, batch size) is its
+    own. It may be a generator: it is then followed as it trains, and closed when enough was seen.
+    """
+
+    def __call__(
+        self, *, weight_decay: float, learning_rate: float, steps: int, seed: int
+    ) -> Iterable[Sequence[float]]:
+        """Train for `steps` steps."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a run has shown: accuracies at increasing steps.
+
+    Args:
+        steps, accuracies: n each, on data that were not trained on.
+        training: n accuracies on the training data, or none.
+        diverged: an accuracy after these was not a number.
+    """
+
+    steps: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    training: tuple[float, ...] = ()
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How t_* is read off a curve: the arguments of `statistics.peak_time`, where `chance` is that of ten classes unless given."""
+
+    within: float = 0.005
+    smooth: float = 0.2
+    chance: float = 0.1
+    samples: int | None = None
+
+    def peak(self, curve: Curve) -> Peak:
+        """When it peaks; nothing was learned where it diverged."""
+        if curve.diverged:
+            return _NOTHING
+        return peak_time(
+            curve.steps,
+            curve.accuracies,
+            within=self.within,
+            smooth=self.smooth,
+            chance=self.chance,
+            samples=self.samples,
+        )
+
+    def outcome(self, curve: Curve) -> str:
+        """In words: peaked, censored, early, never above chance, or diverged."""
+        peak = self.peak(curve)
+        if curve.diverged:
+            return "diverged"
+        if not peak.learned:
+            return "never above chance"
+        return "censored" if peak.censored else "early" if peak.early else "peaked"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a probe; `steps` is how many it took."""
+
+    weight_decay: float
+    seed: int
+    steps: int
+    outcome: str
+    curve: Curve
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Runs at one coefficient, and what it took to find it.
+
+    Args:
+        weight_decay: of the runs that count.
+        attempts: all runs, in their order.
+        budget: T, of the run that is prepared.
+        notes: in words, what did not go as asked.
+    """
+
+    weight_decay: float
+    attempts: tuple[Attempt, ...]
+    budget: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """Those of the runs that count, one per seed."""
+        return tuple(attempt.curve for attempt in self.attempts if attempt.weight_decay == self.weight_decay)
+
+    @property
+    def spent(self) -> int:
+        """Steps of all runs."""
+        return sum(attempt.steps for attempt in self.attempts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Attempts without their curves, what they took, and the notes."""
+        names = ("weight_decay", "seed", "steps", "outcome")
+        rows = [{name: getattr(attempt, name) for name in names} for attempt in self.attempts]
+        share = self.spent / self.budget
+        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        lines = [
+            f"probe: {attempt.weight_decay:.4g}, seed {attempt.seed}: {attempt.outcome} in {attempt.steps} steps"
+            for attempt in self.attempts
+        ]
+        share = f"spent: {self.spent} steps, {self.spent / self.budget:.1%} of the budget of {self.budget}"
+        return "\n".join([*lines, share, *(f"note: {note}" for note in self.notes)])
+
+
+def probe(
+    train: Train,
+    setting: Setting,
+    *,
+    weight_decay: float,
+    reading: Reading | None = None,
+    seeds: Sequence[int] = (0,),
+    steps: int | None = None,
+) -> Probe:
+    """Find a coefficient whose accuracy peaks within a short run, and run it with every seed.
+
+    Where the peak is not seen yet, the coefficient is multiplied by 3; where nothing is learned, the run diverges or the peak is there at
+    once, it is divided by 3; until one peaks, the search would turn back, or the allowance of 5 % of the budget is used up.
+
+    Args:
+        train: the training to be probed.
+        setting: with the learning rate, and in `steps` the budget T.
+        weight_decay: the first coefficient, a large one.
+        reading: how a peak is read.
+        seeds: the first one finds the coefficient, the others follow if it peaks, as far as the allowance goes.
+        steps: length of a run; a quarter of the allowance unless given.
+
+    Raises:
+        InputError: a training that cannot be called so or yields something else.
+    """
+    budget = setting.need("steps", "it is the budget")
+    length = max(10, int(ALLOWANCE * budget / _PROBES)) if steps is None else checks.positive_int("steps", steps)
+    series = _Series(train, setting, reading=reading or Reading(), length=length)
+    notes = series.search(checks.positive("weight_decay", weight_decay), seeds[0])
+    best = min(series.attempts, key=lambda attempt: _OUTCOMES.index(attempt.outcome))
+    for place, seed in enumerate(seeds[1:] if best.outcome == "peaked" else (), start=1):
+        if not series.fits():
+            notes += (f"seeds {', '.join(map(str, seeds[place:]))} did not fit into {ALLOWANCE:.0%} of the budget",)
+            break
+        series.run(best.weight_decay, seed)
+    return Probe(best.weight_decay, tuple(series.attempts), budget, notes)
+
+
+class _Series:
+    """Runs of one length, one after the other."""
+
+    def __init__(self, train: Train, setting: Setting, *, reading: Reading, length: int) -> None:
+        self._train, self._rate, self._reading, self._length = train, setting.learning_rate, reading, length
+        self._allowance = ALLOWANCE * setting.need("steps", "it is the budget")
+        self.attempts: list[Attempt] = []
+
+    def fits(self) -> bool:
+        """Whether the allowance holds another run."""
+        return sum(attempt.steps for attempt in self.attempts) + self._length <= self._allowance
+
+    def run(self, weight_decay: float, seed: int) -> str:
+        """One run; returns its outcome."""
+        curve = follow(self._train, self._rate, weight_decay=weight_decay, steps=self._length, seed=seed)
+        outcome = self._reading.outcome(curve)
+        self.attempts.append(Attempt(weight_decay, seed, curve.steps[-1], outcome, curve))
+        return outcome
+
+    def search(self, weight_decay: float, seed: int) -> tuple[str, ...]:
+        """Run until a coefficient peaks; returns what is to be said when none does."""
+        power, tried = 0, set()
+        while (outcome := self.run(_scaled(weight_decay, power), seed)) != "peaked":
+            tried.add(power)
+            power += 1 if outcome == "censored" else -1
+            if power in tried:
+                return (
+                    f"no coefficient peaks within {self._length} steps: a factor of {FACTOR:g} is between too small and too large",
+                )
+            if not self.fits():
+                return (f"no coefficient that peaks was found within {ALLOWANCE:.0%} of the budget",)
+        return ()
+
+
+def _scaled(weight_decay: float, power: int) -> float:
+    """Times 3^power, by a division where that is below 1: 1/3 is not a number of a computer."""
+    return weight_decay * FACTOR**power if power >= 0 else weight_decay / FACTOR**-power
+
+
+def follow(train: Train, learning_rate: float, *, weight_decay: float, steps: int, seed: int = 0) -> Curve:
+    """Call a training and collect what it yields, until `steps`, its end, or an accuracy that is not a number.
+
+    Raises:
+        InputError: it cannot be called so, or yields something else than increasing steps and accuracies between 0 and 1.
+
+    >>> def train(weight_decay, learning_rate, steps, seed):
+    ...     for step in range(0, steps + 1, 10):
+    ...         yield step, 0.1 + 0.8 * step / steps
+    >>> follow(train, 0.1, weight_decay=0.01, steps=30).steps
+    (0, 10, 20, 30)
+    """
+    arguments: dict[str, Any] = {"weight_decay": weight_decay, "learning_rate": learning_rate}
+    arguments |= {"steps": steps, "seed": seed}
+    try:
+        inspect.signature(train).bind(**arguments)
+    except TypeError as error:
+        raise checks.InputError(f"train: expected a function of {', '.join(arguments)}; {error}") from error
+    found = train(**arguments)
+    if not isinstance(found, Iterable):
+        raise checks.InputError(f"train: expected it to yield (step, validation accuracy), found {found!r}")
+    rows: list[tuple[float, ...]] = []
+    for item in found:
+        rows.append(_row(item, rows))
+        if any(map(math.isnan, rows[-1])) or rows[-1][0] >= steps:
+            break
+    return _curve(rows)
+
+
+def _row(item: object, before: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """(step, validation accuracy[, training accuracy]), as it should be after those before."""
+    cells = tuple(item) if isinstance(item, Iterable) else ()
+    # Tensors and arrays of one number are numbers, too.
+    row = tuple(cell.item() if hasattr(cell, "item") else cell for cell in cells)
+    width = {len(before[0])} if before else {2, 3}
+    if len(row) not in width or not all(isinstance(cell, (int, float)) for cell in row):
+        wanted = " or ".join(map(str, sorted(width)))
+        said = "(step, validation accuracy[, training accuracy])"
+        raise checks.InputError(f"train: expected {said}, {wanted} numbers, found {item!r}")
+    first = int(before[-1][0]) + 1 if before else 0
+    if not (isinstance(row[0], int) and row[0] >= first):
+        raise checks.InputError(f"train: expected an integer of at least {first} as step, found {row[0]!r}")
+    if any(not (math.isnan(accuracy) or 0 <= accuracy <= 1) for accuracy in row[1:]):
+        raise checks.InputError(f"train: expected accuracies between 0 and 1 (not in per cent), found {item!r}")
+    return row
+
+
+def _curve(rows: Sequence[tuple[float, ...]]) -> Curve:
+    """The rows as columns, but for one that is not a number."""
+    diverged = bool(rows) and any(map(math.isnan, rows[-1]))
+    if len(rows) < 3 and not diverged:
+        raise checks.InputError(f"train: expected at least 3 measurements, found {len(rows)}")
+    seen = rows[:-1] if diverged and len(rows) > 1 else rows
+    steps, *accuracies = zip(*seen, strict=True)
+    training = accuracies[1] if len(accuracies) > 1 else ()
+    return Curve(tuple(int(step) for step in steps), accuracies[0], training, diverged)
+
+
+def load_function(text: str) -> Train:
+    """The function of `MODULE:function`; a module is a name that Python imports from here, or a file that ends in .py.
+
+    Raises:
+        InputError: the text has no colon, there is no such module, it fails, or has no such function.
+    """
+    place, colon, name = text.rpartition(":")
+    if not (colon and place and name):
+        raise checks.InputError(f"function: expected MODULE:function, such as training:train, found {text!r}")
+    module = _imported(place)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise checks.InputError(f"function: expected a function {name} in {place}, found {found!r}")
+    return cast("Train", found)
+
+
+def _imported(place: str) -> ModuleType:
+    """The module of a name or a file."""
+    path = Path(place)
+    folder = path.resolve().parent if path.suffix == ".py" else Path.cwd()
+    sys.path.insert(0, str(folder))  # its own modules lie beside it
+    try:
+        if path.suffix != ".py":
+            return importlib.import_module(place)
+        spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    except Exception as error:
+        raise checks.InputError(f"function: expected a module {place}; {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(folder))
+    return module

@@ -106,6 +106,16 @@ def peak_time(
     return Peak(time, float(low), float(high), float(curve[top]), learned=True, censored=censored, early=bool(early))
 
 
+def smooth(times: ArrayLike, values: ArrayLike, *, half: float = 0.2) -> Floats:
+    """ā of `peak_time`: the mean over |log s − log t| ≤ `half`, at each time t.
+
+    >>> smooth([0, 10, 11, 40], [1.0, 2.0, 4.0, 8.0]).tolist()
+    [1.0, 3.0, 3.0, 8.0]
+    """
+    t, a = _curve(times, values)
+    return _Window(t, half)(a)
+
+
 def _curve(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     """Both as arrays, checked."""
     t, a = np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64)

@@ -75,7 +75,7 @@ def _times(
         LookupError: a seed lacks one, or there are fewer than three λ.
     """
     own = only(rows, setting="constant", learning_rate=RATE)
-    found = [peak for peak in peaks(own, within=within, quantity=quantity, share=share) if peak["weight_decay"] in _LAW]
+    found = peaks(own, within=within, quantity=quantity, share=share)
     decays = sorted({peak["weight_decay"] for peak in found})
     table: dict[int, dict[float, float]] = {}
     for peak in found:
@@ -83,9 +83,6 @@ def _times(
     if len(decays) < 3 or any(set(times) != set(decays) for times in table.values()):
         raise LookupError(f"expected t_* of three λ and of all seeds, found {sorted(decays)}")
     return decays, {seed: [times[decay] for decay in decays] for seed, times in table.items()}
-
-
-_LAW = frozenset(LAW.at("paper"))
 
 
 def _halved(rows: pl.DataFrame) -> Measured:
@@ -151,7 +148,7 @@ def _against_decay(rows: pl.DataFrame) -> list[Panel]:
     ]
     lines.append(Curve(lines[0].x, guide, "1/λ", style="dotted"))
     rates = []
-    found = [p for p in peaks(own) if p["weight_decay"] in _LAW]
+    found = peaks(own)
     for rate in sorted({p["learning_rate"] for p in found}):
         at = [p for p in found if p["learning_rate"] == rate]
         xs = sorted({p["weight_decay"] for p in at})
@@ -168,7 +165,7 @@ def _accuracies(rows: pl.DataFrame) -> list[Panel]:
     """Validation accuracy against steps and against ηλt, a shade per λ."""
     own = only(rows, setting="constant", learning_rate=RATE, seed=rows["seed"].min())
     found = [(labels["weight_decay"], times, values) for labels, times, values in curves(own, VALIDATION)]
-    kept = [(decay, t[1:], v[1:]) for decay, t, v in found if decay in _LAW]
+    kept = [(decay, t[1:], v[1:]) for decay, t, v in found if decay]
     ends = min(d for d, *_ in kept), max(d for d, *_ in kept)
     span = math.log(ends[1] / ends[0])
     steps, clock = (

@@ -10,7 +10,7 @@ from deeplimit.data import FixedPairs, Images, Standard
 from deeplimit.measures import FullLoss, Geometric, HeldOut
 from deeplimit.networks import FullyConnected
 from deeplimit.papers.marion2024.common import only
-from deeplimit.statistics.peaks import peak_time
+from deeplimit.statistics.peaks import peak_time, smooth
 from deeplimit.study import Tiered
 from deeplimit.training import SGD, Adam, Batches, CrossEntropy, TrainingRun
 
@@ -28,11 +28,11 @@ SAMPLES: Tiered[tuple[int, ...]] = Tiered(quick=(5_000, 2_000, 2_000), paper=(50
 """Images trained on, of the validation split, and of the test set."""
 BATCH = 100
 RATE = 0.1
-LAW: Tiered[tuple[float, ...]] = Tiered(quick=(3e-2, 1e-2, 3e-3), paper=(3e-2, 1e-2, 3e-3, 1e-3, 3e-4))
+LAW: Tiered[tuple[float, ...]] = Tiered(quick=(3e-2, 1e-2, 5e-3), paper=(3e-2, 1e-2, 3e-3, 1e-3, 3e-4))
 """λ of the time law."""
-LONGER = (1e-3, 3e-4, 1e-4, 3e-5, 0.0)
+LONGER = Tiered(quick=(1e-3, 1e-4, 0.0), paper=(1e-4, 3e-5, 0.0))
 """Smaller λ, and none, for fixed budgets."""
-BUDGETS: Tiered[tuple[int, ...]] = Tiered(quick=(3_000, 10_000), paper=(25_000, 75_000))
+BUDGETS: Tiered[tuple[int, ...]] = Tiered(quick=(2_000, 5_000), paper=(25_000, 75_000))
 """Steps."""
 DECAY_TIMES = 10
 """A run of the time law lasts so many times 1/(ηλ)."""
@@ -97,7 +97,7 @@ def constants(settings: Settings) -> Iterator[TrainingRun]:
     Those of the law are never cut. What has lasted so many decay times has come to its best accuracy.
     """
     law, longest = settings.pick(LAW), max(*settings.pick(BUDGETS))
-    for decay in sorted({*law, *LONGER}, reverse=True):
+    for decay in sorted({*law, *settings.pick(LONGER)}, reverse=True):
         whole = horizon(RATE, decay) if decay else longest
         steps = whole if decay in law else min(whole, longest)
         yield run_of(settings, SGD(RATE, weight_decay=decay), iterations=steps, labels={"setting": "constant"})
@@ -117,15 +117,17 @@ def curves(rows: pl.DataFrame, quantity: str) -> Iterator[tuple[dict[str, Any], 
 def peaks(
     rows: pl.DataFrame, *, within: float = 0.005, quantity: str = VALIDATION, share: float = 1.0
 ) -> list[dict[str, Any]]:
-    """t_* of every curve, within a share of its `DECAY_TIMES` decay times: the labels, `time`, and the highest `value`.
+    """t_* of every curve, within a share of `DECAY_TIMES` decay times: the labels, `time`, and the highest `value`.
 
-    Curves that are never above chance, or whose t_* is before the first measurement, are left out.
+    Curves that are shorter, never above chance, or whose t_* is before the first measurement, are left out.
     """
     found = []
     for labels, times, values in curves(rows, quantity):
         if not labels["weight_decay"]:
             continue
         last = share * horizon(labels["learning_rate"], labels["weight_decay"], momentum=labels["momentum"])
+        if times[-1] < 0.9 * last:  # the next measurement may be as far away as that
+            continue
         kept = sum(t <= last for t in times)
         peak = peak_time(times[:kept], values[:kept], within=within, chance=0.1)
         if peak.learned and not peak.early:
@@ -140,6 +142,11 @@ def best_until(rows: pl.DataFrame, budget: int, *, quantity: str = VALIDATION) -
         kept = sum(t <= budget for t in times)
         table.setdefault(labels["seed"], {})[labels["weight_decay"]] = peak_time(times[:kept], values[:kept]).value
     return table
+
+
+def smoothed(times: Sequence[int], values: Sequence[float]) -> list[float]:
+    """The curve averaged over the window of log time in which t_* is read."""
+    return [float(value) for value in smooth(times, values)]
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""L2 for users: what a coefficient means elsewhere, which one to take for a budget, and AutoL2, which sets it while a network is trained."""
+"""L2 for users: what a coefficient means elsewhere, which one to take for a budget, and AutoL2, which sets it during training."""
 
 from __future__ import annotations
 

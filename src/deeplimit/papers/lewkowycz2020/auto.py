@@ -9,17 +9,8 @@ from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.budgets import budgets, mean_of
-from deeplimit.papers.lewkowycz2020.mnist import (
-    BUDGETS,
-    RATE,
-    REPLICATES,
-    TEST,
-    VALIDATION,
-    constants,
-    curves,
-    run_of,
-    smoothed,
-)
+from deeplimit.papers.lewkowycz2020.mnist import BUDGETS, RATE, REPLICATES, constants, run_of
+from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, smoothed
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study

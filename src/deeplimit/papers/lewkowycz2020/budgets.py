@@ -13,17 +13,8 @@ from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import power_law_over_seeds
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
-from deeplimit.papers.lewkowycz2020.mnist import (
-    BUDGETS,
-    RATE,
-    REPLICATES,
-    TEST,
-    VALIDATION,
-    best_until,
-    constants,
-    curves,
-    peaks,
-)
+from deeplimit.papers.lewkowycz2020.mnist import BUDGETS, RATE, REPLICATES, constants
+from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, best_until, curves, peaks
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study

@@ -10,19 +10,8 @@ from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import power_law_over_seeds
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
-from deeplimit.papers.lewkowycz2020.mnist import (
-    LAW,
-    RATE,
-    REPLICATES,
-    TEST,
-    VALIDATION,
-    constants,
-    curves,
-    geometric_mean,
-    horizon,
-    peaks,
-    run_of,
-)
+from deeplimit.papers.lewkowycz2020.mnist import LAW, RATE, REPLICATES, constants, run_of
+from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, geometric_mean, horizon, peaks
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study

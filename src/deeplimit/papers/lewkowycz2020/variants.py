@@ -13,18 +13,8 @@ from deeplimit.networks import FullyConnected
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.auto import final
 from deeplimit.papers.lewkowycz2020.budgets import best_decay
-from deeplimit.papers.lewkowycz2020.mnist import (
-    BATCH,
-    BUDGETS,
-    RATE,
-    REPLICATES,
-    SAMPLES,
-    TRAINED,
-    geometric_mean,
-    horizon,
-    peaks,
-    run_of,
-)
+from deeplimit.papers.lewkowycz2020.mnist import BATCH, BUDGETS, RATE, REPLICATES, SAMPLES, run_of
+from deeplimit.papers.lewkowycz2020.reading import TRAINED, geometric_mean, horizon, peaks
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study

@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
+from deeplimit.data import Images
+from deeplimit.data.files import VARIABLE
+from deeplimit.data.sets import SETS
+from deeplimit.measures import Every, Loss
 from deeplimit.networks import Convolutional, WideResidual, ensemble, member
 from deeplimit.networks.images import convolved, layer, normalisation, normalised, pooled, same
+from deeplimit.records import Context, frame
+from deeplimit.training import SGD, Batches, CrossEntropy, TrainingRun
 from tests.cases import normal
+from tests.data.fakes import tiny_cifar
 
 NETWORKS = {
     "wide residual": WideResidual(1, 1, base=2, image=(2, 8, 8), classes=3),
@@ -116,6 +123,21 @@ def test_gradients_are_those_of_finite_differences(network):
     assert torch.autograd.gradcheck(
         lambda *p: network(dict(zip(params, p, strict=True)), x), leaves, fast_mode=True, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("batches", [None, Batches(4)])
+@pytest.mark.parametrize("network", [WideResidual(1, 1, base=2), Convolutional(((4,),), (), pool=8)])
+def test_training_takes_it_as_it_is(network, batches, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setitem(SETS, "cifar-10", tiny_cifar(tmp_path))
+    images = Images("cifar-10", flatten=False, targets="labels")
+    run = TrainingRun(
+        (network,), images, SGD(0.05), 40, (Loss(Every(40)),), (0, 1), CrossEntropy(), batches=batches, dtype="float32"
+    )
+    losses = frame(run.run(Context())).pivot("iteration", index="seed", values="value")
+    assert losses.height == 2
+    assert (losses["40"] < 0.9 * losses["0"]).all()
+    assert losses["40"][0] != losses["40"][1]
 
 
 @each

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from deeplimit.papers import Paper
-from deeplimit.papers.lewkowycz2020 import auto, budgets, clock, variants
+from deeplimit.papers.lewkowycz2020 import auto, budgets, cifar, clock, variants
 
 paper = Paper(
     name="lewkowycz2020",
     title="On the training dynamics of deep networks with L2 regularization",
     citation="A. Lewkowycz, G. Gur-Ari. NeurIPS 2020, arXiv 2006.08643.",
-    studies=(clock.STUDY, budgets.STUDY, auto.STUDY, variants.STUDY),
+    studies=(clock.STUDY, budgets.STUDY, auto.STUDY, variants.STUDY, cifar.SMALL_STUDY, cifar.WIDE_STUDY),
 )

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
-from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
-from deeplimit.papers.lewkowycz2020.budgets import budgets, mean_of
+from deeplimit.figures import Figure, Panel
+from deeplimit.papers.lewkowycz2020.budgets import budgets
+from deeplimit.papers.lewkowycz2020.contest import contest, gain, haste
 from deeplimit.papers.lewkowycz2020.mnist import BUDGETS, RATE, REPLICATES, constants, run_of
-from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, smoothed
+from deeplimit.papers.lewkowycz2020.reading import curves
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 START = 0.1
 """λ at the start. That of the authors, 2 in this convention, takes a network without normalisation to zero before it first falls."""
 RULES = {"published": "the authors' rule", "robust": "our rule"}
-NEAR = 0.001
-"""A run has come to an accuracy when it is within 0.1 points of it."""
 
 
 def _rule(name: str, steps: int) -> Rule:
@@ -39,64 +37,18 @@ def _tasks(settings: Settings) -> Iterator[Task]:
         yield run_of(settings, SGD(RATE, weight_decay=START), iterations=steps, labels=labels, rule=_rule(name, steps))
 
 
-def final(rows: pl.DataFrame, budget: int, *, quantity: str = TEST) -> dict[int, dict[float, float]]:
-    """Seed -> λ -> the smoothed accuracy at the end of a budget, for runs that are as long."""
-    table: dict[int, dict[float, float]] = {}
-    for labels, times, values in curves(rows, quantity):
-        kept = sum(t <= budget for t in times)
-        if times[-1] >= budget:
-            table.setdefault(labels["seed"], {})[labels["weight_decay"]] = smoothed(times[:kept], values[:kept])[-1]
-    return table
-
-
-def _best_constant(rows: pl.DataFrame) -> float:
-    """λ of the best final accuracy in the smaller budget, on validation data."""
-    chosen = mean_of(final(only(rows, setting="constant", learning_rate=RATE), budgets(rows)[0], quantity=VALIDATION))
-    return max(chosen, key=lambda decay: chosen[decay])
+def _constants(rows: pl.DataFrame) -> pl.DataFrame:
+    return only(rows, setting="constant", learning_rate=RATE)
 
 
 def _final(name: str) -> Callable[[pl.DataFrame], Measured]:
     """The measure of the final test accuracy of a rule less that of the best constant."""
-
-    def measure(rows: pl.DataFrame) -> Measured:
-        best, budget = _best_constant(rows), budgets(rows)[0]
-        constant = final(only(rows, setting="constant", learning_rate=RATE, weight_decay=best), budget)
-        own = final(only(rows, setting=name), budget)
-        gains = [own[seed][START] - constant[seed][best] for seed in sorted(own)]
-        return mean_over_seeds(gains, f"in {budget} steps, against λ = {best:g}")
-
-    return measure
+    return lambda rows: gain(only(rows, setting=name), _constants(rows), budget=budgets(rows)[0])
 
 
 def _time(name: str) -> Callable[[pl.DataFrame], Measured]:
     """The measure of the steps that a rule takes to the final accuracy of the best constant, over those of the constant itself."""
-
-    def measure(rows: pl.DataFrame) -> Measured:
-        best, budget = _best_constant(rows), budgets(rows)[0]
-        constant = only(rows, setting="constant", learning_rate=RATE, weight_decay=best)
-        goal = {seed: own[best] - NEAR for seed, own in final(constant, budget).items()}
-        ours, theirs = (_reached(own, goal, budget=budget) for own in (only(rows, setting=name), constant))
-        late = sum(steps > budget for steps in ours.values())
-        note = f"to {NEAR:.1%} below the final test accuracy of λ = {best:g} in {budget} steps"
-        note += (
-            f"; {late} of {len(ours)} seeds do not come to it, and count as the whole budget: a lower bound"
-            if late
-            else ""
-        )
-        return mean_over_seeds([min(ours[seed], budget) / theirs[seed] for seed in ours], note)
-
-    return measure
-
-
-def _reached(rows: pl.DataFrame, goal: dict[int, float], *, budget: int) -> dict[int, float]:
-    """Seed -> the first step at which the smoothed test accuracy is at its goal; more than the budget where it is not."""
-    found = {}
-    for labels, times, values in curves(rows, TEST):
-        kept = sum(t <= budget for t in times)
-        curve = smoothed(times[:kept], values[:kept])
-        steps = [t for t, value in zip(times, curve, strict=False) if value >= goal[labels["seed"]]]
-        found[labels["seed"]] = float(min(steps, default=budget + 1))
-    return found
+    return lambda rows: haste(only(rows, setting=name), _constants(rows), budget=budgets(rows)[0])
 
 
 def _refractory(rows: pl.DataFrame) -> Measured:
@@ -113,46 +65,8 @@ def _refractory(rows: pl.DataFrame) -> Measured:
 
 def _against_time(rows: pl.DataFrame) -> list[Panel]:
     """Test accuracy and λ against steps."""
-    best, budget = _best_constant(rows), budgets(rows)[0]
-    constant = only(rows, setting="constant", learning_rate=RATE)
     shown = {label: only(rows, setting=name) for name, label in RULES.items()}
-    shown |= {f"λ = {best:g}": only(constant, weight_decay=best), "no L2": only(constant, weight_decay=0.0)}
-    lines = [_band(own, label, budget=budget) for label, own in shown.items()]
-    floor = 0.9 * max(max(line.y) for line in lines)
-    lines = [_above(line, floor) for line in lines]
-    stairs = [
-        _staircase(next(curves(only(rows, setting=name), "weight_decay"))[1:], label, budget=budget)
-        for name, label in RULES.items()
-    ]
-    return [
-        Panel(lines, "step", "test accuracy", xscale="log"),
-        Panel(stairs, "step", "λ (first seed)", xscale="log", yscale="log"),
-    ]
-
-
-def _band(rows: pl.DataFrame, label: str, *, budget: int) -> Curve:
-    """Mean and range over seeds of the smoothed test accuracy."""
-    found = [(t, smoothed(t, v)) for _, t, v in curves(rows, TEST)]
-    times = [t for t in found[0][0] if 0 < t <= budget]
-    columns = [[curve[i] for _, curve in found] for i, t in enumerate(found[0][0]) if 0 < t <= budget]
-    means = [sum(c) / len(c) for c in columns]
-    return Curve(times, means, label, low=[min(c) for c in columns], high=[max(c) for c in columns])
-
-
-def _above(line: Curve, floor: float) -> Curve:
-    """The curve from where it first is above a floor."""
-    first = next((i for i, y in enumerate(line.y) if y > floor), len(line.y) - 1)
-    low, high = (list(side)[first:] for side in (line.low or line.y, line.high or line.y))
-    return Curve(line.x[first:], line.y[first:], line.label, low=low, high=high)
-
-
-def _staircase(changes: tuple[list[int], list[float]], label: str, *, budget: int) -> Curve:
-    """λ as a step function, from step 1 on."""
-    times, decays = changes
-    starts = [max(t, 1) for t in times]
-    ends = [*starts[1:], budget]
-    x = [t for pair in zip(starts, ends, strict=True) for t in pair]
-    return Curve(x, [decay for decay in decays for _ in range(2)], label)
+    return contest(shown, _constants(rows), budget=budgets(rows)[0])
 
 
 STUDY = Study(

@@ -14,7 +14,7 @@ from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import power_law_over_seeds
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.mnist import BUDGETS, RATE, REPLICATES, constants
-from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, best_until, curves, peaks
+from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, best_until, curves, mean_of, peaks
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study
@@ -33,9 +33,6 @@ PROBE_SHARE = 0.05
 SHORTER = (1 / 9, 1 / 3)
 """Further budgets, as shares of the smallest, for the slope of the best λ."""
 
-Accuracies = Mapping[float, float]
-"""λ -> accuracy."""
-
 
 def _tasks(settings: Settings) -> Iterator[Task]:
     return constants(settings)
@@ -45,7 +42,7 @@ def _constants(rows: pl.DataFrame) -> pl.DataFrame:
     return only(rows, setting="constant", learning_rate=RATE)
 
 
-def best_decay(accuracies: Accuracies) -> float:
+def best_decay(accuracies: Mapping[float, float]) -> float:
     """The best λ > 0: the vertex of the parabola in log λ through the best of a grid and its neighbours; the best itself at an end.
 
     >>> best_decay({0.1: 0.5, 0.01: 0.9, 0.001: 0.9, 0.0: 0.2})
@@ -58,12 +55,6 @@ def best_decay(accuracies: Accuracies) -> float:
     x = [math.log(decay) for decay in decays[place - 1 : place + 2]]
     curvature, slope, _ = np.polyfit(x, [accuracies[decay] for decay in decays[place - 1 : place + 2]], 2)
     return math.exp(-slope / (2 * curvature))
-
-
-def mean_of(table: Mapping[int, Accuracies]) -> dict[float, float]:
-    """λ -> the mean over seeds, of seed -> λ -> accuracy."""
-    seeds = list(table.values())
-    return {decay: sum(own[decay] for own in seeds) / len(seeds) for decay in seeds[0]}
 
 
 def budgets(rows: pl.DataFrame) -> tuple[int, ...]:
@@ -170,7 +161,7 @@ def _gap(place: int) -> Callable[[pl.DataFrame], Measured]:
     return measure
 
 
-def _interpolated(accuracies: Accuracies, decay: float) -> float:
+def _interpolated(accuracies: Mapping[float, float], decay: float) -> float:
     decays = sorted(own for own in accuracies if own > 0)
     return float(np.interp(math.log(decay), np.log(decays), [accuracies[own] for own in decays]))
 
@@ -199,7 +190,7 @@ def _against_decay(rows: pl.DataFrame) -> list[Panel]:
     ]
 
 
-def _curve(table: Mapping[int, Accuracies], label: str) -> Curve:
+def _curve(table: Mapping[int, Mapping[float, float]], label: str) -> Curve:
     """Mean and range over seeds against λ > 0."""
     decays = sorted(decay for decay in next(iter(table.values())) if decay > 0)
     values = [[own[decay] for own in table.values()] for decay in decays]

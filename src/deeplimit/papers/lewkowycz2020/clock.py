@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.fits import power_law_over_seeds
+from deeplimit.fits import power_law
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.papers.lewkowycz2020.law import HALF_POINT, WITHIN, clock_panel, definitions_panel, slope, times
 from deeplimit.papers.lewkowycz2020.mnist import LAW, RATE, REPLICATES, constants, run_of
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, geometric_mean, horizon, peaks
 from deeplimit.papers.marion2024.common import only
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 RATES = (0.05, 0.2)
 """Further learning rates, at the three largest λ."""
 MOMENTUM_RATE, MOMENTUM_DECAY, MOMENTA = 0.02, 1e-2, (0.0, 0.5, 0.9)
-WITHIN = {"argmax": 0.0, "0.1-point": 0.001, "0.25-point": 0.0025, "0.5-point": 0.005, "1-point": 0.01}
-"""Definitions of t_*: how far below its maximum the smoothed accuracy may be."""
 
 
 def _tasks(settings: Settings) -> Iterator[Task]:
@@ -41,52 +40,21 @@ def _tasks(settings: Settings) -> Iterator[Task]:
         yield run_of(settings, optimizer, iterations=steps, labels={"setting": "momentum"})
 
 
-def _slope(
-    *, within: float = 0.005, quantity: str = VALIDATION, share: float = 1.0
-) -> Callable[[pl.DataFrame], Measured]:
-    """The measure of the slope of log t_* against log λ."""
-
-    def measure(rows: pl.DataFrame) -> Measured:
-        decays, times = _times(rows, within=within, quantity=quantity, share=share)
-        fit = power_law_over_seeds(decays, times)
-        note = f"λ from {decays[0]:g} to {decays[-1]:g}, a slope per seed"
-        return Measured(fit.value, fit.low, fit.high, fit.sample, note)
-
-    return measure
+def _main(rows: pl.DataFrame) -> pl.DataFrame:
+    return only(rows, setting="constant", learning_rate=RATE)
 
 
-def _times(
-    rows: pl.DataFrame, *, within: float, quantity: str = VALIDATION, share: float = 1.0
-) -> tuple[list[float], dict[int, list[float]]]:
-    """λ, and t_* by seed, at the learning rate of the law.
-
-    Raises:
-        LookupError: a seed lacks one, or there are fewer than three λ.
-    """
-    own = only(rows, setting="constant", learning_rate=RATE)
-    found = peaks(own, within=within, quantity=quantity, share=share)
-    decays = sorted({peak["weight_decay"] for peak in found})
-    table: dict[int, dict[float, float]] = {}
-    for peak in found:
-        table.setdefault(peak["seed"], {})[peak["weight_decay"]] = peak["time"]
-    if len(decays) < 3 or any(set(times) != set(decays) for times in table.values()):
-        raise LookupError(f"expected t_* of three λ and of all seeds, found {sorted(decays)}")
-    return decays, {seed: [times[decay] for decay in decays] for seed, times in table.items()}
+def _slope(*, within: float = HALF_POINT, quantity: str = VALIDATION) -> Callable[[pl.DataFrame], Measured]:
+    """The measure of the slope of log t_* against log λ, at the learning rate of the law."""
+    return lambda rows: slope(_main(rows), within=within, quantity=quantity)
 
 
 def _halved(rows: pl.DataFrame) -> Measured:
     """How far the slope moves when every run is cut to half of its horizon, by seed."""
-    decays, whole = _times(rows, within=0.005)
-    _, half = _times(rows, within=0.005, share=0.5)
-    slopes = [
-        power_law_over_seeds(decays, {0: times[seed], 1: times[seed]}).value
-        for times in (whole, half)
-        for seed in whole
-    ]
-    count = len(whole)
-    return mean_over_seeds(
-        [slopes[count + i] - slopes[i] for i in range(count)], "slope at half the horizon less slope"
-    )
+    whole, half = (times(_main(rows), share=share) for share in (1.0, 0.5))
+    slopes = [{seed: power_law(decays, own).value for seed, own in table.items()} for decays, table in (whole, half)]
+    moved = [slopes[1][seed] - slopes[0][seed] for seed in slopes[0]]
+    return mean_over_seeds(moved, "slope at half the horizon less slope")
 
 
 def _collapse(rows: pl.DataFrame) -> Measured:
@@ -123,31 +91,10 @@ def _momentum(momentum: float) -> Callable[[pl.DataFrame], Measured]:
 
 
 def _against_decay(rows: pl.DataFrame) -> list[Panel]:
-    """t_* against λ for each definition, and for each learning rate ηλ t_* against λ."""
+    """t_* against λ for each definition, and for each learning rate in decay times."""
     own = only(rows, setting="constant")
-    lines = []
-    for name, within in WITHIN.items():
-        decays, times = _times(own, within=within)
-        columns = list(zip(*times.values(), strict=True))
-        mean = [geometric_mean(column) for column in columns]
-        low, high = [min(c) for c in columns], [max(c) for c in columns]
-        lines.append(Curve(decays, mean, name.replace("-", " "), low=low, high=high))
-    guide = [
-        10 ** (0.5 * (math.log10(lines[0].y[0]) + math.log10(lines[-1].y[0]))) * lines[0].x[0] / x for x in lines[0].x
-    ]
-    lines.append(Curve(lines[0].x, guide, "1/λ", style="dotted"))
-    rates = []
-    found = peaks(own)
-    for rate in sorted({p["learning_rate"] for p in found}):
-        at = [p for p in found if p["learning_rate"] == rate]
-        xs = sorted({p["weight_decay"] for p in at})
-        clocks = [[rate * x * p["time"] for p in at if p["weight_decay"] == x] for x in xs]
-        means = [geometric_mean(c) for c in clocks]
-        rates.append(Curve(xs, means, f"η = {rate:g}", low=[min(c) for c in clocks], high=[max(c) for c in clocks]))
-    return [
-        Panel(lines, "λ", "t* (steps)", title=f"η = {RATE:g}", xscale="log", yscale="log"),
-        Panel(rates, "λ", "ηλ t* (0.5 points)", title="on the clock", xscale="log", yscale="log"),
-    ]
+    rates = {f"η = {rate:g}": only(own, learning_rate=rate) for rate in sorted(set(own["learning_rate"]))}
+    return [definitions_panel(_main(rows)), clock_panel(rates)]
 
 
 def _accuracies(rows: pl.DataFrame) -> list[Panel]:
@@ -188,7 +135,8 @@ STUDY = Study(
         Figure(
             "clock",
             "t* against λ, and on the clock",
-            "Left: t* for each definition, geometric mean and range over seeds, at one learning rate. Right: t* in units of 1/(ηλ).",
+            "Left: t* for each definition, geometric mean and range over seeds, at one learning rate."
+            " Right: t* (0.5 points) in decay times 1/(ηλ).",
             _against_decay,
             where="Figure 2, left panels (fully connected)",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deeplimit.papers.marion2024.common import only
@@ -65,6 +65,12 @@ def best_until(rows: pl.DataFrame, budget: int, *, quantity: str = VALIDATION) -
         kept = sum(t <= budget for t in times)
         table.setdefault(labels["seed"], {})[labels["weight_decay"]] = peak_time(times[:kept], values[:kept]).value
     return table
+
+
+def mean_of(table: Mapping[int, Mapping[float, float]]) -> dict[float, float]:
+    """λ -> the mean over seeds, of seed -> λ -> accuracy."""
+    seeds = list(table.values())
+    return {decay: sum(own[decay] for own in seeds) / len(seeds) for decay in seeds[0]}
 
 
 def smoothed(times: Sequence[int], values: Sequence[float]) -> list[float]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.fits import power_law_over_seeds
 from deeplimit.networks import FullyConnected
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
-from deeplimit.papers.lewkowycz2020.auto import final
 from deeplimit.papers.lewkowycz2020.budgets import best_decay
+from deeplimit.papers.lewkowycz2020.contest import final
+from deeplimit.papers.lewkowycz2020.law import clock_panel, slope
 from deeplimit.papers.lewkowycz2020.mnist import BATCH, BUDGETS, RATE, REPLICATES, SAMPLES, run_of
-from deeplimit.papers.lewkowycz2020.reading import TRAINED, geometric_mean, horizon, peaks
+from deeplimit.papers.lewkowycz2020.reading import TRAINED, geometric_mean, horizon
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study
@@ -69,21 +69,7 @@ def _scheduled(rows: pl.DataFrame) -> list[str]:
 
 def _slope(setting: str) -> Callable[[pl.DataFrame], Measured]:
     """The measure of the slope of log t_* against log λ."""
-
-    def measure(rows: pl.DataFrame) -> Measured:
-        table: dict[int, dict[float, float]] = {}
-        for peak in peaks(only(rows, setting=setting)):
-            table.setdefault(peak["seed"], {})[peak["weight_decay"]] = peak["time"]
-        decays = sorted({decay for own in table.values() for decay in own})
-        whole = {seed: [own[decay] for decay in decays] for seed, own in table.items() if len(own) == len(decays)}
-        if len(decays) < 3 or len(whole) < 2:
-            raise LookupError(f"expected t_* of three λ and of two seeds, found {decays} of {len(whole)}")
-        fit = power_law_over_seeds(decays, whole)
-        return Measured(
-            fit.value, fit.low, fit.high, fit.sample, f"λ from {decays[0]:g} to {decays[-1]:g}, a slope per seed"
-        )
-
-    return measure
+    return lambda rows: slope(only(rows, setting=setting))
 
 
 def _narrow_fits(rows: pl.DataFrame) -> Measured:
@@ -102,16 +88,10 @@ def _panels(rows: pl.DataFrame) -> list[Panel]:
         columns = [[own[decay] for own in table.values()] for decay in decays]
         mean, low, high = [sum(c) / len(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
         lines.append(Curve(decays, mean, f"{budget:,} steps", low=low, high=high))
-    clocks = []
-    for name, label in (("AdamW", "AdamW"), ("narrow", "4 hidden units")):
-        found = peaks(only(rows, setting=name))
-        decays = sorted({p["weight_decay"] for p in found})
-        columns = [[p["learning_rate"] * d * p["time"] for p in found if p["weight_decay"] == d] for d in decays]
-        mean, low, high = [geometric_mean(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
-        clocks.append(Curve(decays, mean, label, low=low, high=high))
+    clocks = clock_panel({"AdamW": only(rows, setting="AdamW"), "4 hidden units": only(rows, setting="narrow")})
     return [
         Panel(lines, "λ", "final test accuracy", title="learning-rate schedule", xscale="log"),
-        Panel(clocks, "λ", "ηλ t*", title="on the clock", xscale="log", yscale="log"),
+        clocks,
     ]
 
 

@@ -1,0 +1,108 @@
+"""A rule that sets λ in training against constant λ, in the same number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from deeplimit.claims import Measured
+from deeplimit.figures import Curve, Panel
+from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, mean_of, smoothed
+from deeplimit.papers.marion2024.common import only
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NEAR = 0.001
+"""A run has come to an accuracy when it is within 0.1 points of it."""
+SHOWN = 0.9
+"""Curves are drawn from this share of the highest accuracy on."""
+
+
+def final(rows: pl.DataFrame, budget: int, *, quantity: str = TEST) -> dict[int, dict[float, float]]:
+    """Seed -> λ -> the smoothed accuracy at the end of a budget, for runs that are as long."""
+    table: dict[int, dict[float, float]] = {}
+    for labels, times, values in curves(rows, quantity):
+        kept = sum(t <= budget for t in times)
+        if times[-1] >= budget:
+            table.setdefault(labels["seed"], {})[labels["weight_decay"]] = smoothed(times[:kept], values[:kept])[-1]
+    return table
+
+
+def best_constant(constants: pl.DataFrame, budget: int) -> float:
+    """λ of the best final accuracy on validation data, in the mean over seeds."""
+    chosen = mean_of(final(constants, budget, quantity=VALIDATION))
+    return max(chosen, key=lambda decay: chosen[decay])
+
+
+def gain(own: pl.DataFrame, constants: pl.DataFrame, *, budget: int) -> Measured:
+    """The final test accuracy of a rule less that of the best constant, by seed."""
+    best = best_constant(constants, budget)
+    constant, found = final(only(constants, weight_decay=best), budget), final(own, budget)
+    gains = [accuracy - constant[seed][best] for seed, finals in found.items() for accuracy in finals.values()]
+    return mean_over_seeds(gains, f"in {budget} steps, against λ = {best:g}")
+
+
+def haste(own: pl.DataFrame, constants: pl.DataFrame, *, budget: int) -> Measured:
+    """The steps that a rule takes to the final test accuracy of the best constant, over those of the constant itself, by seed."""
+    best = best_constant(constants, budget)
+    constant = only(constants, weight_decay=best)
+    goal = {seed: finals[best] - NEAR for seed, finals in final(constant, budget).items()}
+    ours, theirs = (_reached(rows, goal, budget=budget) for rows in (own, constant))
+    late = sum(steps > budget for steps in ours.values())
+    note = f"to {NEAR:.1%} below the final test accuracy of λ = {best:g} in {budget} steps"
+    if late:
+        note += f"; {late} of {len(ours)} seeds do not come to it, and count as the whole budget: a lower bound"
+    return mean_over_seeds([min(ours[seed], budget) / theirs[seed] for seed in ours], note)
+
+
+def _reached(rows: pl.DataFrame, goal: dict[int, float], *, budget: int) -> dict[int, float]:
+    """Seed -> the first step at which the smoothed test accuracy is at its goal; more than the budget where it is not."""
+    found = {}
+    for labels, times, values in curves(rows, TEST):
+        kept = sum(t <= budget for t in times)
+        curve = smoothed(times[:kept], values[:kept])
+        steps = [t for t, value in zip(times, curve, strict=False) if value >= goal[labels["seed"]]]
+        found[labels["seed"]] = float(min(steps, default=budget + 1))
+    return found
+
+
+def contest(rules: Mapping[str, pl.DataFrame], constants: pl.DataFrame, *, budget: int) -> list[Panel]:
+    """Test accuracy of rules (label -> rows), of the best constant and of no L2, and the λ of the rules, against steps."""
+    best = best_constant(constants, budget)
+    shown = {**rules, f"λ = {best:g}": only(constants, weight_decay=best)}
+    if best:
+        shown["no L2"] = only(constants, weight_decay=0.0)
+    lines = [_band(own, label, budget=budget) for label, own in shown.items()]
+    floor = SHOWN * max(max(line.y) for line in lines)
+    stairs = [_staircase(next(curves(own, "weight_decay"))[1:], label, budget=budget) for label, own in rules.items()]
+    return [
+        Panel([_above(line, floor) for line in lines], "step", "test accuracy", xscale="log"),
+        Panel(stairs, "step", "λ (first seed)", xscale="log", yscale="log"),
+    ]
+
+
+def _band(rows: pl.DataFrame, label: str, *, budget: int) -> Curve:
+    """Mean and range over seeds of the smoothed test accuracy."""
+    found = [(t, smoothed(t, v)) for _, t, v in curves(rows, TEST)]
+    times = [t for t in found[0][0] if 0 < t <= budget]
+    columns = [[curve[i] for _, curve in found] for i, t in enumerate(found[0][0]) if 0 < t <= budget]
+    means = [sum(c) / len(c) for c in columns]
+    return Curve(times, means, label, low=[min(c) for c in columns], high=[max(c) for c in columns])
+
+
+def _above(line: Curve, floor: float) -> Curve:
+    """The curve from where it first is above a floor."""
+    first = next((i for i, y in enumerate(line.y) if y > floor), len(line.y) - 1)
+    low, high = (list(side)[first:] for side in (line.low or line.y, line.high or line.y))
+    return Curve(line.x[first:], line.y[first:], line.label, low=low, high=high)
+
+
+def _staircase(changes: tuple[list[int], list[float]], label: str, *, budget: int) -> Curve:
+    """λ as a step function, from step 1 on."""
+    times, decays = changes
+    starts = [max(t, 1) for t in times]
+    ends = [*starts[1:], budget]
+    x = [t for pair in zip(starts, ends, strict=True) for t in pair]
+    return Curve(x, [decay for decay in decays for _ in range(2)], label)

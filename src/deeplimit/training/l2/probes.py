@@ -66,6 +66,10 @@ class Reading:
     chance: float = 0.1
     samples: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what no curve can be read with, before one is waited for."""
+        self.peak(Curve((1, 2, 3), (0.0, 0.5, 1.0)))
+
     def peak(self, curve: Curve) -> Peak:
         """When it peaks; nothing was learned where it diverged."""
         if curve.diverged:
@@ -79,14 +83,14 @@ class Reading:
             samples=self.samples,
         )
 
-    def outcome(self, curve: Curve) -> str:
-        """In words: peaked, censored, early, never above chance, or diverged."""
-        peak = self.peak(curve)
-        if curve.diverged:
-            return "diverged"
-        if not peak.learned:
-            return "never above chance"
-        return "censored" if peak.censored else "early" if peak.early else "peaked"
+
+def outcome(curve: Curve, peak: Peak) -> str:
+    """What a probe came to, in words: peaked, censored, early, never above chance, or diverged."""
+    if curve.diverged:
+        return "diverged"
+    if not peak.learned:
+        return "never above chance"
+    return "censored" if peak.censored else "early" if peak.early else "peaked"
 
 
 @dataclass(frozen=True)
@@ -195,16 +199,16 @@ class _Series:
     def run(self, weight_decay: float, seed: int) -> str:
         """One run; returns its outcome."""
         curve = follow(self._train, self._rate, weight_decay=weight_decay, steps=self._length, seed=seed)
-        outcome = self._reading.outcome(curve)
-        self.attempts.append(Attempt(weight_decay, seed, curve.steps[-1], outcome, curve))
-        return outcome
+        found = outcome(curve, self._reading.peak(curve))
+        self.attempts.append(Attempt(weight_decay, seed, curve.steps[-1], found, curve))
+        return found
 
     def search(self, weight_decay: float, seed: int) -> tuple[str, ...]:
         """Run until a coefficient peaks; returns what is to be said when none does."""
         power, tried = 0, set()
-        while (outcome := self.run(_scaled(weight_decay, power), seed)) != "peaked":
+        while (found := self.run(_scaled(weight_decay, power), seed)) != "peaked":
             tried.add(power)
-            power += 1 if outcome == "censored" else -1
+            power += 1 if found == "censored" else -1
             if power in tried:
                 return (
                     f"no coefficient peaks within {self._length} steps: a factor of {FACTOR:g} is between too small and too large",

@@ -428,14 +428,16 @@ def test_a_coefficient_is_predicted_from_a_training_of_the_user(call, tmp_path, 
     Path("my_training.py").write_text(TRAINING)
     words = ("l2", "predict", "my_training.py:train", *PROBE, "--steps", 200, "--within", 0)
     status, out, err = call(*words, "--json")
-    assert (status, err) == (0, "training 0\n")
+    assert (status, err) == (0, "training 0\n" * 2)
     found = json.loads(out)
     assert found["prediction"]["value"] == pytest.approx(1.3 / (0.2 * 10_000), rel=0.1)  # measured every 5 steps
     assert found["prediction"]["clock"] == pytest.approx(1.3, rel=0.1)
-    assert found["probe"]["spent"] == 200
+    assert found["probe"]["spent"] == 400
+    words = ("l2", "predict", "my_training.py:train", *PROBE, "--steps", 150)
     status, out, _ = call(*words, "--seeds", 2, "--convention", "torch-adamw", "--tokens-per-parameter", 20)
     assert status == 0
-    assert "probe: 0.1, seed 1: peaked in 200 steps\nspent: 400 steps, 4.0% of the budget of 10000" in out
+    assert "probe: 0.1, seed 1: peaked in 150 steps\nlaw: t_* ~ λ^(−p), p = " in out
+    assert "spent: 450 steps, 4.5% of the budget of 10000" in out
     assert "power law rule: " in out
 
 

@@ -41,14 +41,35 @@ def tried(found) -> list[tuple[float, str]]:
 def test_a_coefficient_that_peaks_is_kept_and_run_with_every_seed():
     train = Clock()
     found = probe(train, SETTING, weight_decay=0.05, seeds=(3, 4, 5), steps=1000)
-    assert tried(found) == [(0.05, "peaked")] * 3
-    assert [call["seed"] for call in train.calls] == [3, 4, 5]
-    assert (found.weight_decay, found.spent, len(found.curves), found.notes) == (0.05, 3000, 3, ())
+    assert tried(found) == [(0.05, "peaked"), (0.05 * 3, "peaked"), (0.05, "peaked"), (0.05, "peaked")]
+    assert [call["seed"] for call in train.calls] == [3, 3, 4, 5]
+    assert (found.weight_decay, found.spent, len(found.curves), found.notes) == (0.05, 4000, 3, ())
+
+
+def test_the_triple_says_whether_the_peak_is_one_of_the_clock():
+    found = probe(Clock(every=1), SETTING, weight_decay=0.05, steps=1000)
+    assert found.law is not None
+    assert found.law[0] == pytest.approx(1.0, abs=0.03)
+    assert found.law[1] < 1 < found.law[2]
+    assert found.notes == ()
+    assert "p = 1.0" in str(found)
+
+    def early_stopping(*, weight_decay, learning_rate, steps, seed):
+        yield from ((step, 0.1 + 0.8 * step / 100 * math.exp(1 - step / 100)) for step in range(0, steps + 1, 5))
+
+    found = probe(early_stopping, SETTING, weight_decay=0.05, steps=1000)
+    assert found.law is not None
+    assert found.law[0] == 0
+    assert "its peak is not one of L2" in found.notes[0]
+    assert found.as_json()["law"] == list(found.law)
 
 
 def test_a_probe_that_is_censored_goes_up():
     found = probe(Clock(), SETTING, weight_decay=0.002, steps=1000)
-    assert tried(found) == [(0.002, "censored"), (0.002 * 3, "censored"), (0.002 * 9, "peaked")]
+    coefficients, outcomes = zip(*tried(found), strict=True)
+    assert coefficients == pytest.approx((0.002, 0.006, 0.018, 0.054))
+    assert outcomes == ("censored", "censored", "peaked", "peaked")
+    assert found.weight_decay == coefficients[2]
     assert len(found.curves) == 1
 
 
@@ -81,7 +102,8 @@ def test_the_allowance_ends_the_search_and_the_seeds():
     assert tried(found) == [(1e-3, "censored"), (3e-3, "censored")]  # a third would be 6 %
     assert "within 5% of the budget" in found.notes[0]
     found = probe(Clock(), SETTING, weight_decay=0.05, seeds=(0, 1, 2), steps=2000)
-    assert found.notes == ("seeds 2 did not fit into 5% of the budget",)
+    assert found.notes == ("seeds 1, 2 did not fit into 5% of the budget",)
+    assert tried(found)[1] == (0.05 * 3, "peaked")
     assert "spent: 4000 steps, 4.0% of the budget of 100000" in str(found)
     assert found.as_json()["share_of_budget"] == 0.04
     # Of one that takes more by itself, one run is done.

@@ -23,6 +23,7 @@ ALLOWANCE = 0.05
 FACTOR = 3.0
 """By what a coefficient is multiplied or divided when its probe shows no peak."""
 
+_LAW = (0.5, 1.5)  # exponents that pass for the law
 _PROBES = 4  # as many fit into the allowance unless their length is given: room to adapt, or for seeds
 _OUTCOMES = ("peaked", "censored", "early", "never above chance", "diverged")  # from the most useful on
 _NOTHING = Peak(math.nan, math.nan, math.nan, math.nan, learned=False, censored=False, early=False)
@@ -112,12 +113,14 @@ class Probe:
         weight_decay: of the runs that count.
         attempts: all runs, in their order.
         budget: T, of the run that is prepared.
-        notes: in words, what did not go as asked.
+        law: p and its interval in t_* ~ λ^(−p), between this coefficient and its triple; 1 if the law holds, None if not measured.
+        notes: in words, what did not go as asked, or speaks against the law.
     """
 
     weight_decay: float
     attempts: tuple[Attempt, ...]
     budget: int
+    law: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -135,7 +138,8 @@ class Probe:
         names = ("weight_decay", "seed", "steps", "outcome")
         rows = [{name: getattr(attempt, name) for name in names} for attempt in self.attempts]
         share = self.spent / self.budget
-        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "notes": list(self.notes)}
+        law = [p if math.isfinite(p) else None for p in self.law] if self.law else None
+        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "law": law, "notes": list(self.notes)}
 
     def __str__(self) -> str:
         lines = [
@@ -143,6 +147,8 @@ class Probe:
             for attempt in self.attempts
         ]
         share = f"spent: {self.spent} steps, {self.spent / self.budget:.1%} of the budget of {self.budget}"
+        if self.law:
+            lines.append("law: t_* ~ λ^(−p), p = {:.2f} ({:.2f} to {:.2f}) from it to its triple".format(*self.law))
         return "\n".join([*lines, share, *(f"note: {note}" for note in self.notes)])
 
 
@@ -155,10 +161,11 @@ def probe(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
 ) -> Probe:
-    """Find a coefficient whose accuracy peaks within a short run, and run it with every seed.
+    """Find a coefficient whose accuracy peaks within a short run, look whether its triple peaks earlier, and run it with every seed.
 
     Where the peak is not seen yet, the coefficient is multiplied by 3; where nothing is learned, the run diverges or the peak is there at
-    once, it is divided by 3; until one peaks, the search would turn back, or the allowance of 5 % of the budget is used up.
+    once, it is divided by 3; until one peaks, the search would turn back, or the allowance of 5 % of the budget is used up. A peak that is
+    there at three times the coefficient at the same step is not one of L2: it would come without.
 
     Args:
         train: the training to be probed.
@@ -176,12 +183,19 @@ def probe(
     series = _Series(train, setting, reading=reading or Reading(), length=length)
     notes = series.search(checks.positive("weight_decay", weight_decay), seeds[0])
     best = min(series.attempts, key=lambda attempt: _OUTCOMES.index(attempt.outcome))
-    for place, seed in enumerate(seeds[1:] if best.outcome == "peaked" else (), start=1):
+    if best.outcome != "peaked":
+        return Probe(best.weight_decay, tuple(series.attempts), budget, None, notes)
+    law = series.law(best)
+    if law and not (law[1] < _LAW[1] and law[2] > _LAW[0]):
+        notes += (
+            "t_* does not fall as 1/λ from this coefficient to its triple: its peak is not one of L2, or its triple is too large",
+        )
+    for place, seed in enumerate(seeds[1:], start=1):
         if not series.fits():
             notes += (f"seeds {', '.join(map(str, seeds[place:]))} did not fit into {ALLOWANCE:.0%} of the budget",)
             break
         series.run(best.weight_decay, seed)
-    return Probe(best.weight_decay, tuple(series.attempts), budget, notes)
+    return Probe(best.weight_decay, tuple(series.attempts), budget, law, notes)
 
 
 class _Series:
@@ -216,6 +230,21 @@ class _Series:
             if not self.fits():
                 return (f"no coefficient that peaks was found within {ALLOWANCE:.0%} of the budget",)
         return ()
+
+    def law(self, best: Attempt) -> tuple[float, float, float] | None:
+        """p and its interval in t_* ~ λ^(−p), from `best` to its triple, if that fits and peaks."""
+        known = any(attempt.weight_decay > best.weight_decay for attempt in self.attempts)  # and does not peak
+        if known or not self.fits() or self.run(best.weight_decay * FACTOR, best.seed) not in ("peaked", "censored"):
+            return None
+        one, three = (self._reading.peak(attempt.curve) for attempt in (best, self.attempts[-1]))
+        return _exponent(one.time, three.time), _exponent(one.low, three.high), _exponent(one.high, three.low)
+
+
+def _exponent(time: float, time_of_triple: float) -> float:
+    """p of t_* ~ λ^(−p); a bound of an interval may be time 0."""
+    if time_of_triple <= 0:
+        return math.inf
+    return math.log(time / time_of_triple) / math.log(FACTOR) if time > 0 else -math.inf
 
 
 def _scaled(weight_decay: float, power: int) -> float:

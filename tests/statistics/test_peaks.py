@@ -83,6 +83,16 @@ def test_a_curve_that_still_rises_is_censored():
     assert peak_time(LOG, bump(LOG, 0.93e5), smooth=0).censored
 
 
+def test_a_plateau_reached_before_half_time_is_not_censored_by_its_noise():
+    plateau = np.where(LOG < 1e4, 0.1 + 0.2 * np.log10(LOG), 0.9)
+    plateau[-1] += 0.004  # the maximum, less above the plateau than counts
+    assert not peak_time(LOG, plateau, smooth=0).censored
+    assert peak_time(LOG, plateau, smooth=0, within=0.003).censored
+    late = np.where(LOG < 6e4, 0.8, 0.9)
+    late[-1] += 0.004
+    assert peak_time(LOG, late, smooth=0).censored
+
+
 def test_a_flat_curve_peaks_at_once_and_says_so():
     found = peak_time([0, 10, 20, 40], [0.7, 0.7, 0.7, 0.7])
     assert (found.time, found.early, found.censored) == (0.0, True, False)

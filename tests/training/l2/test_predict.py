@@ -98,7 +98,7 @@ def test_a_censored_seed_is_left_out_where_another_peaks():
     curves = [curve(0.001), curve(0.004)]
     found = predict_weight_decay(curves, Setting(0.1, steps=200_000), weight_decay=0.04, reading=ARGMAX)
     assert found.time == pytest.approx(C / 0.004)
-    assert found.warnings[0].startswith("1 of 2 probes: the peak lies in the last 10 %")
+    assert found.warnings[0].startswith("1 of 2 probes: accuracy still rose at the end")
 
 
 def test_a_peak_at_once_has_no_lower_bound():

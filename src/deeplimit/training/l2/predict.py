@@ -286,7 +286,7 @@ def _warnings(curves: Sequence[Curve], peaks: Sequence[Peak], *, budget: int, ki
     said = {
         "diverged": "training diverged: take a smaller coefficient or learning rate",
         "never above chance": "accuracy was never above chance: take a smaller coefficient or a longer probe",
-        "censored": "the peak lies in the last 10 % of the probe: t_* is a lower bound, and so is the coefficient",
+        "censored": "accuracy still rose at the end of the probe: t_* is a lower bound, and so is the coefficient",
         "early": "the peak is there at the first measurement: t_* is an upper bound; measure more often",
     }
     where = {word: f"{words.count(word)} of {len(words)} probes: " if len(words) > 1 else "" for word in said}

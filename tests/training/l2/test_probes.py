@@ -60,7 +60,7 @@ def test_the_triple_says_whether_the_peak_is_one_of_the_clock():
     found = probe(early_stopping, SETTING, weight_decay=0.05, steps=1000)
     assert found.law is not None
     assert found.law[0] == 0
-    assert "its peak is not one of L2" in found.notes[0]
+    assert "the peak is not one of L2" in found.notes[0]
     assert found.as_json()["law"] == list(found.law)
 
 
@@ -82,6 +82,21 @@ def test_divergence_is_an_outcome_and_goes_down():
     found = probe(Clock(limit=LIMIT), SETTING, weight_decay=0.06, steps=1000)
     assert tried(found) == [(0.06, "diverged"), (0.02, "peaked")]
     assert found.spent == 20 + 1000  # it was followed no longer than it was finite
+
+
+def test_a_search_for_what_diverges_everywhere_ends():
+    train = Clock(limit=0.0)
+    found = probe(train, SETTING, weight_decay=0.06, steps=1000)
+    assert [outcome for _, outcome in tried(found)] == ["diverged"] * 8
+    assert "in 8 probes" in found.notes[0]
+
+
+def test_a_law_that_was_not_tested_is_said():
+    found = probe(Clock(ceiling=0.01), SETTING, weight_decay=0.05, steps=1000)
+    assert tried(found) == [(0.05, "peaked"), (0.05 * 3, "never above chance")]
+    assert found.law is None
+    assert "the law was not tested" in found.notes[0]
+    assert "(law" not in str(found)
 
 
 def test_a_peak_before_the_first_measurement_goes_down():
@@ -121,6 +136,10 @@ def test_without_a_budget_or_with_a_wrong_length_there_is_no_probe():
         probe(Clock(), Setting(0.1), weight_decay=0.1)
     with pytest.raises(InputError, match="steps: expected an integer of at least 1"):
         probe(Clock(), SETTING, weight_decay=0.1, steps=0)
+    with pytest.raises(InputError, match="seeds: expected at least one"):
+        probe(Clock(), SETTING, weight_decay=0.1, seeds=())
+    with pytest.raises(InputError, match=r"curve: expected as many accuracies as steps, found lengths \[1, 2\]"):
+        Curve((1, 2), (0.5,))
     with pytest.raises(InputError, match="weight_decay: expected a finite number above 0"):
         probe(Clock(), SETTING, weight_decay=0.0)
 

@@ -232,7 +232,7 @@ def convert(
     _checked(weight_decay)
     rate, note = _rate(old, new, setting=setting, given=learning_rate)
     there = replace(setting, learning_rate=rate)
-    if old.coupled == new.coupled and old.optimizer == new.optimizer:
+    if old.optimizer == new.optimizer and (old.coupled == new.coupled or weight_decay == 0):
         value = weight_decay * old.penalty_factor(setting) / new.penalty_factor(there)
         return Converted(value, rate, exact=True, note=note)
     clock = shrinkage(weight_decay, setting, source=old) / shrinkage(1.0, there, source=new)

@@ -23,6 +23,7 @@ ALLOWANCE = 0.05
 FACTOR = 3.0
 """By what a coefficient is multiplied or divided when its probe shows no peak."""
 
+_ATTEMPTS = 8  # coefficients at most
 _LAW = (0.5, 1.5)  # exponents that pass for the law
 _PROBES = 4  # as many fit into the allowance unless their length is given: room to adapt, or for seeds
 _OUTCOMES = ("peaked", "censored", "early", "never above chance", "diverged")  # from the most useful on
@@ -56,6 +57,12 @@ class Curve:
     accuracies: tuple[float, ...]
     training: tuple[float, ...] = ()
     diverged: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths."""
+        lengths = {len(self.steps), len(self.accuracies)} | ({len(self.training)} if self.training else set())
+        if len(lengths) != 1 or not self.steps:
+            raise checks.InputError(f"curve: expected as many accuracies as steps, found lengths {sorted(lengths)}")
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,8 @@ def probe(
         InputError: a training that cannot be called so or yields something else.
     """
     budget = setting.need("steps", "it is the budget")
+    if not seeds:
+        raise checks.InputError("seeds: expected at least one, found none")
     length = max(10, int(ALLOWANCE * budget / _PROBES)) if steps is None else checks.positive_int("steps", steps)
     series = _Series(train, setting, reading=reading or Reading(), length=length)
     notes = series.search(checks.positive("weight_decay", weight_decay), seeds[0])
@@ -186,9 +195,13 @@ def probe(
     if best.outcome != "peaked":
         return Probe(best.weight_decay, tuple(series.attempts), budget, None, notes)
     law = series.law(best)
-    if law and not (law[1] < _LAW[1] and law[2] > _LAW[0]):
+    if law is None:
         notes += (
-            "t_* does not fall as 1/λ from this coefficient to its triple: its peak is not one of L2, or its triple is too large",
+            "the law was not tested: three times the coefficient does not peak, or does not fit into the allowance",
+        )
+    elif law[1] > _LAW[1] or law[2] < _LAW[0]:
+        notes += (
+            "t_* is not as 1/λ from the coefficient to its triple: the peak is not one of L2, or the triple too large",
         )
     for place, seed in enumerate(seeds[1:], start=1):
         if not series.fits():
@@ -227,8 +240,10 @@ class _Series:
                 return (
                     f"no coefficient peaks within {self._length} steps: a factor of {FACTOR:g} is between too small and too large",
                 )
-            if not self.fits():
-                return (f"no coefficient that peaks was found within {ALLOWANCE:.0%} of the budget",)
+            # Runs that diverge are short: the allowance alone would not end the search.
+            if not self.fits() or len(self.attempts) == _ATTEMPTS:
+                tries = len(self.attempts)
+                return (f"no coefficient that peaks was found in {tries} probes, within {ALLOWANCE:.0%} of the budget",)
         return ()
 
     def law(self, best: Attempt) -> tuple[float, float, float] | None:

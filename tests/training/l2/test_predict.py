@@ -106,6 +106,7 @@ def test_a_peak_at_once_has_no_lower_bound():
     found = predict_weight_decay([times], Setting(0.1, steps=10_000), weight_decay=0.1)
     assert found.low == 0
     assert "upper bound; measure more often" in found.warnings[0]
+    assert predict_weight_decay([times] * 3, Setting(0.1, steps=10_000), weight_decay=0.1).low == 0
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,9 @@ def test_what_speaks_against_the_law_is_said():
     assert "training accuracy reached 0.7: the law is one of networks that can fit" in warnings(200_000, training=0.7)
     assert "took 10.0% of the budget, more than 5%" in warnings(10_000)
     assert "the budget of 500 steps is shorter than the probe of 1000" in warnings(500)
+    unequal = [curve(0.04, steps=100), curve(0.004)]
+    found = predict_weight_decay(unequal, Setting(0.1, steps=500), weight_decay=0.04)
+    assert "the budget of 500 steps is shorter than the probe of 1000" in found.warnings
     apart = predict_weight_decay([curve(0.03), curve(0.002)], Setting(0.1, steps=10**6), weight_decay=0.04)
     assert "no better than a factor of 10" in apart.warnings[0]
 

@@ -25,6 +25,8 @@ from deeplimit.study import load_file
 from deeplimit.sweeps import Job, Outcome
 from tests.data.fakes import tiny_mnist
 
+RATE = ["--learning-rate", "0.2"]
+PROBE = [*RATE, "--budget", "10000", "--weight-decay", "0.1"]
 FLOW = Path(__file__).parent / "studies" / "flow.py"
 
 
@@ -58,7 +60,7 @@ def test_help_and_version(call):
     status, out, _ = call("--help")
     assert status == 0
     assert all(
-        name in out for name in ("list", "reproduce", "study", "report", "bench", "engines", "data", "--version")
+        name in out for name in ("list", "reproduce", "study", "report", "bench", "engines", "data", "l2", "--version")
     )
     assert call("--version") == (0, f"deeplimit {__version__}\n", "")
     for command in (
@@ -72,6 +74,9 @@ def test_help_and_version(call):
         "data list",
         "data fetch",
         "data check",
+        "l2",
+        "l2 predict",
+        "l2 convert",
     ):
         assert call(*command.split(), "--help")[0] == 0
 
@@ -240,6 +245,18 @@ def test_a_killed_worker_is_said_in_words_and_the_next_command_goes_on(call, tmp
         (["data", "fetch", "mnits"], "data set: expected one of .*mnist.*; found 'mnits'"),
         (["data", "check", "cifar"], "data set: expected one of cifar-10; found 'cifar'"),
         (["data", "fetch"], "Missing argument 'NAME'"),
+        (["l2", "predict", "nowhere:train", *PROBE], "expected a module nowhere; ModuleNotFoundError"),
+        (["l2", "predict", "nowhere", *PROBE], "expected MODULE:function"),
+        (["l2", "predict", "json:absent", *PROBE], "expected a function absent in json"),
+        (["l2", "predict", "json:dumps", *PROBE], "train: expected a function of weight_decay"),
+        (["l2", "predict", "json:dumps", *PROBE, "--convention", "torch"], "convention: expected one of torch-"),
+        (["l2", "predict", "json:dumps", *PROBE, "--convention", "lewkowycz2020"], "classes: expected a number"),
+        (["l2", "predict", "json:dumps", *PROBE, "--within", "-1"], "within: expected"),
+        (["l2", "predict", "json:dumps"], "Missing option '--budget'"),
+        (["l2", "predict", "json:dumps", *PROBE, "--seeds", "0"], "seeds: expected an integer"),
+        (["l2", "convert", "1", *RATE, "--from", "keras", "--to", "house"], "convention: expected one of keras-l2"),
+        (["l2", "convert", "1", *RATE, "--from", "lewkowycz2020", "--to", "house"], "classes: expected a number"),
+        (["l2", "convert", "1", *RATE, "--from", "torch-sgd", "--to", "torch-adamw"], "learning_rate: expected that"),
         (["bench", "--threads", "0"], "threads: expected an integer of at least 1"),
     ],
 )
@@ -390,9 +407,64 @@ def test_the_data_directory_is_no_part_of_a_run(call, tmp_path, monkeypatch):
     assert "0 computed, 3 complete before" in call(*words, tmp_path / "b")[1]
 
 
-@pytest.mark.parametrize("command", ["engines", "bench", "reproduce", "data"])
+@pytest.mark.parametrize("command", ["engines", "bench", "reproduce", "data", "l2"])
 def test_the_help_of_a_command_needs_no_pytorch(command):
     assert f"deeplimit {command}" in printed_without_pytorch(command, "--help")
+
+
+TRAINING = """
+import math
+
+def train(weight_decay, learning_rate, steps, seed):
+    print("training", seed)
+    for step in range(0, steps + 1, 5):
+        share = weight_decay * learning_rate * step / 1.3
+        yield step, math.nan if seed > 1 and step > 9 else 0.1 + 0.8 * share * math.exp(1 - share)
+"""
+
+
+def test_a_coefficient_is_predicted_from_a_training_of_the_user(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my_training.py").write_text(TRAINING)
+    words = ("l2", "predict", "my_training.py:train", *PROBE, "--steps", 200, "--within", 0)
+    status, out, err = call(*words, "--json")
+    assert (status, err) == (0, "training 0\n" * 2)
+    found = json.loads(out)
+    assert found["prediction"]["value"] == pytest.approx(1.3 / (0.2 * 10_000), rel=0.1)  # measured every 5 steps
+    assert found["prediction"]["clock"] == pytest.approx(1.3, rel=0.1)
+    assert found["probe"]["spent"] == 400
+    words = ("l2", "predict", "my_training.py:train", *PROBE, "--steps", 150)
+    status, out, _ = call(*words, "--seeds", 2, "--convention", "torch-adamw", "--tokens-per-parameter", 20)
+    assert status == 0
+    assert "probe: 0.1, seed 1: peaked in 150 steps\nlaw: t_* ~ λ^(−p), p = " in out
+    assert "spent: 450 steps, 4.5% of the budget of 10000" in out
+    assert "power law rule: " in out
+
+
+def test_divergence_is_a_result_to_report(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my_training.py").write_text(TRAINING.replace("seed > 1", "True"))
+    status, out, _ = call("l2", "predict", "my_training.py:train", *PROBE)
+    assert status == 0
+    assert "probe: 0.1, seed 0: diverged in 5 steps" in out
+    assert "weight decay: none" in out
+    found = json.loads(call("l2", "predict", "my_training.py:train", *PROBE, "--json")[1])
+    assert found["prediction"]["value"] is None
+    assert "training diverged" in found["prediction"]["warnings"][0]
+
+
+def test_a_coefficient_is_converted(call):
+    words = ("l2", "convert", "5e-4", "--from", "lewkowycz2020", "--to", "torch-sgd", *RATE, "--classes", 10)
+    assert call(*words) == (0, "weight decay: 0.01\nlearning rate: 0.02\nexact: yes\n", "")
+    words = ("l2", "convert", "0.01", "--from", "torch-adam", "--to", "torch-adamw", *RATE)
+    found = json.loads(call(*words, "--json")[1])
+    assert (found["weight_decay"], found["learning_rate"], found["exact"]) == (None, 0.2, False)
+    assert "weight decay: none" in call(*words)[1]
+
+
+def test_converting_needs_no_pytorch():
+    words = ("l2", "convert", "0.01", "--from", "house", "--to", "keras-l2", *RATE)
+    assert "weight decay: 0.005" in printed_without_pytorch(*words)
 
 
 JOBS = [Job("a", None, "short", 1.0), Job("b", None, "long", 3.0)]  # type: ignore[arg-type]

@@ -363,13 +363,14 @@ def l2_predict(
     convention: Annotated[str, typer.Option(help="What the coefficient means; see `l2 convert`.")] = "house",
     momentum: Momentum = 0.0,
     batch_size: BatchSize = None,
+    classes: Annotated[int | None, typer.Option(help="Their number; 10 unless given.")] = None,
     train_samples: Annotated[int | None, typer.Option(help="Of the training set, for the rule in epochs.")] = None,
     tokens_per_parameter: Annotated[
         float | None, typer.Option(help="Of the run, for the rule of language models.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Of a probe; a quarter of 5 % of the budget unless given.")] = None,
     seeds: Annotated[int, typer.Option(help="Probes with the coefficient that peaks, as far as 5 % go.")] = 1,
-    chance: Annotated[float, typer.Option(help="Accuracy of guessing.")] = 0.1,
+    chance: Annotated[float | None, typer.Option(help="Accuracy of guessing; 1/classes unless given.")] = None,
     samples: Annotated[int | None, typer.Option(help="On how many samples an accuracy is measured.")] = None,
     within: Annotated[float, typer.Option(help="Distance from the maximum at which an accuracy has peaked.")] = 0.005,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -384,29 +385,24 @@ def l2_predict(
     from json import dumps
 
     from deeplimit.checks import positive_int
-    from deeplimit.training.l2 import Reading, Setting, load_function, predict_weight_decay, probe
+    from deeplimit.training.l2 import Reading, Setting, load_function, predict_weight_decay, probe, shrinkage
 
-    setting = Setting(learning_rate, momentum, steps=budget, batch_size=batch_size, train_samples=train_samples)
-    reading = Reading(within=within, chance=chance, samples=samples)
+    setting = Setting(learning_rate, momentum, budget, batch_size, classes, train_samples, tokens_per_parameter)
+    shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for
+    reading = Reading(within=within, chance=_chance(chance, classes), samples=samples)
+    train, numbers = load_function(function), range(positive_int("seeds", seeds))
     with redirect_stdout(sys.stderr):
-        probes = probe(
-            load_function(function),
-            setting,
-            weight_decay=weight_decay,
-            reading=reading,
-            seeds=range(positive_int("seeds", seeds)),
-            steps=steps,
-        )
+        probes = probe(train, setting, weight_decay=weight_decay, reading=reading, seeds=numbers, steps=steps)
     found = predict_weight_decay(
-        probes.curves,
-        setting,
-        weight_decay=probes.weight_decay,
-        source=convention,
-        reading=reading,
-        tokens_per_parameter=tokens_per_parameter,
+        probes.curves, setting, weight_decay=probes.weight_decay, source=convention, reading=reading
     )
     both = {"probe": probes.as_json(), "prediction": found.as_json()}
     _say(dumps(both, indent=1, ensure_ascii=False) if json else f"{probes}\n{found}")
+
+
+def _chance(asked: float | None, classes: int | None) -> float:
+    """Accuracy of guessing: what was said, or that of so many classes, ten unless given."""
+    return 1 / (classes or 10) if asked is None else asked
 
 
 @l2.command("convert")

@@ -54,6 +54,23 @@ def test_smoothing_takes_the_mean_of_the_neighbours_in_the_window():
     assert peak_time(t, values, within=0, smooth=0.6).value == pytest.approx(0.9)  # nothing within the window
 
 
+def test_equidistant_neighbours_at_the_edge_of_the_window_are_all_in():
+    t = 10 ** (np.arange(60) / 20)
+    values = np.tile([0.6, 0.3, 0.9], 20)  # a mean of three neighbours is 0.6, one of two neither at the ends
+    assert peak_time(t, values, within=0, smooth=math.log(10) / 20, samples=10**6).value == pytest.approx(0.6)
+
+
+def test_the_residuals_have_the_noise_of_the_measurements():
+    """The interval is about that of binomial noise of the same size."""
+    draws = np.random.default_rng(4).standard_normal((20, len(LOG))) * 0.003
+    curves = [bump(LOG, 300.0, width=5.0) + noise for noise in draws]
+    widths = [
+        np.mean([math.log(peak.high / peak.low) for peak in peaks])
+        for peaks in ([peak_time(LOG, a) for a in curves], [peak_time(LOG, a, samples=10**4) for a in curves])
+    ]
+    assert widths[0] == pytest.approx(widths[1], rel=0.1)  # √(0.9 · 0.1/10⁴) = 0.003
+
+
 def test_noise_moves_t_less_with_smoothing_and_the_interval_covers():
     draws = np.random.default_rng(2).standard_normal((40, len(LOG))) * 0.003
     true = 300 * math.exp(-math.sqrt(0.01))
@@ -81,6 +98,16 @@ def test_a_curve_that_still_rises_is_censored():
     assert not rising.usable
     assert not peak_time(LOG, bump(LOG, 0.8e5), smooth=0).censored
     assert peak_time(LOG, bump(LOG, 0.93e5), smooth=0).censored
+
+
+def test_a_plateau_reached_before_half_time_is_not_censored_by_its_noise():
+    plateau = np.where(LOG < 1e4, 0.1 + 0.2 * np.log10(LOG), 0.9)
+    plateau[-1] += 0.004  # the maximum, less above the plateau than counts
+    assert not peak_time(LOG, plateau, smooth=0).censored
+    assert peak_time(LOG, plateau, smooth=0, within=0.003).censored
+    late = np.where(LOG < 6e4, 0.8, 0.9)
+    late[-1] += 0.004
+    assert peak_time(LOG, late, smooth=0).censored
 
 
 def test_a_flat_curve_peaks_at_once_and_says_so():

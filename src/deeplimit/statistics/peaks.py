@@ -31,7 +31,8 @@ class Peak:
         low, high: a 95 % interval of t_*, no narrower than the two measurements around it; NaN as `time`.
         value: maximum of the smoothed curve.
         learned: whether the curve is ever above chance. Where it is not, there is no peak to speak of.
-        censored: the maximum lies in the last 10 % of the run, so that a longer run may well move it.
+        censored: the maximum lies in the last 10 % of the run and t_* in its second half, so that a longer run may well move it. On a
+            plateau that was reached before half-time, the place of the maximum is noise.
         early: t_* is not after the first measurement, or before the first one after time 0: it is an upper bound.
     """
 
@@ -94,14 +95,14 @@ def peak_time(
     noise = _noise(a, curve, counts=mean.counts, samples=samples)
     top = int(curve.argmax())
     bar = chance + max(4 * float(noise[top]), _ABOVE * (1 - chance))
-    censored = bool(t[top] > _LAST * t[-1])
     if not curve[top] > bar:
-        return Peak(math.nan, math.nan, math.nan, float(curve[top]), learned=False, censored=censored, early=False)
+        return Peak(math.nan, math.nan, math.nan, float(curve[top]), learned=False, censored=False, early=False)
     time = float(_first_within(t, curve[:, None], within)[0])
     drawn = np.random.default_rng(0).standard_normal((len(t), _RESAMPLES))
     low, high = np.percentile(_first_within(t, mean(curve[:, None] + noise[:, None] * drawn), within), _INTERVAL)
     after = int(np.searchsorted(t, time))  # t[after − 1] < time ≤ t[after]
     low, high = min(float(low), t[max(after - 1, 0)]), max(float(high), t[after])
+    censored = bool(t[top] > _LAST * t[-1] and time > t[-1] / 2)
     early = time <= t[0] or (t[0] == 0 and time < t[1])
     return Peak(time, float(low), float(high), float(curve[top]), learned=True, censored=censored, early=bool(early))
 

@@ -205,6 +205,11 @@ def test_adam_has_no_equivalent():
     assert math.isnan(shrinkage(0.3, SETTING, source="torch-adam"))
 
 
+def test_nothing_is_nothing_everywhere():
+    found = convert(0.0, SETTING, source="torch-adam", target="torch-adamw")
+    assert (found.weight_decay, found.exact) == (0.0, True)
+
+
 def test_another_optimiser_needs_its_rate():
     with pytest.raises(InputError, match="one of adam does not follow from one of sgd"):
         convert(5e-4, SETTING, source="torch-sgd", target="torch-adamw")

@@ -29,6 +29,7 @@ class Setting:
         batch_size: B.
         classes: K.
         train_samples: N, so that an epoch has N/B steps.
+        tokens_per_parameter: of the whole run of a language model.
     """
 
     learning_rate: float
@@ -37,6 +38,7 @@ class Setting:
     batch_size: int | None = None
     classes: int | None = None
     train_samples: int | None = None
+    tokens_per_parameter: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training has."""
@@ -46,9 +48,11 @@ class Setting:
         for name in ("steps", "batch_size", "classes", "train_samples"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
+        if self.tokens_per_parameter is not None:
+            checks.positive("tokens_per_parameter", self.tokens_per_parameter)
 
     def need(self, name: str, why: str) -> int:
-        """One of the numbers that may be None, where it is needed."""
+        """One of the whole numbers that may be None, where it is needed."""
         value: int | None = getattr(self, name)
         if value is None:
             raise checks.InputError(f"{name}: expected a number, because {why}; found none")
@@ -228,7 +232,7 @@ def convert(
     _checked(weight_decay)
     rate, note = _rate(old, new, setting=setting, given=learning_rate)
     there = replace(setting, learning_rate=rate)
-    if old.coupled == new.coupled and old.optimizer == new.optimizer:
+    if old.optimizer == new.optimizer and (old.coupled == new.coupled or weight_decay == 0):
         value = weight_decay * old.penalty_factor(setting) / new.penalty_factor(there)
         return Converted(value, rate, exact=True, note=note)
     clock = shrinkage(weight_decay, setting, source=old) / shrinkage(1.0, there, source=new)

@@ -13,7 +13,7 @@ from deeplimit import checks
 from deeplimit.fits import half_width
 from deeplimit.statistics.peaks import WITHIN, Peak
 from deeplimit.training.l2.conventions import Convention, Setting, convention, shrinkage
-from deeplimit.training.l2.probes import ALLOWANCE, Curve, Reading
+from deeplimit.training.l2.probes import ALLOWANCE, Curve, Reading, outcome
 
 _NEAR = math.sqrt(10)  # rules within half a decade agree
 _FITTED = 0.99  # training accuracy of a network that can fit its training set
@@ -95,7 +95,6 @@ def predict_weight_decay(
     weight_decay: float,
     source: str | Convention = "house",
     reading: Reading | None = None,
-    tokens_per_parameter: float | None = None,
 ) -> Prediction:
     """From probes at a large coefficient to the coefficient whose accuracy peaks when the budget ends.
 
@@ -110,7 +109,6 @@ def predict_weight_decay(
         weight_decay: λ_p, in the convention `source`, and so is the value.
         source: a name of `CONVENTIONS`, or a convention.
         reading: how t_* is read.
-        tokens_per_parameter: of the whole run, for the power law of language models.
 
     Returns:
         The interval is that of t_*: over seeds (Student, of log t_*) from 3 on, else the widest of the curves' own.
@@ -133,7 +131,7 @@ def predict_weight_decay(
     # The same rate and momentum before and after: c drops out, whatever the convention.
     value = weight_decay * time / budget
     others = {within: [replace(read, within=within).peak(curve) for curve in curves] for within in (0.0, *WITHIN)}
-    rules = _rules(setting, source, tokens_per_parameter)
+    rules = _rules(setting, source)
     return Prediction(
         value,
         weight_decay * low / budget,
@@ -143,7 +141,7 @@ def predict_weight_decay(
         definitions={within: weight_decay * _together(found)[0] / budget for within, found in others.items()},
         rules=rules,
         disagreements=_disagreements(value, rules),
-        warnings=_warnings(curves, peaks, reading=read, budget=budget, kind=convention(source)),
+        warnings=_warnings(curves, peaks, budget=budget, kind=convention(source)),
     )
 
 
@@ -162,15 +160,15 @@ def _together(peaks: Sequence[Peak]) -> tuple[float, float, float]:
     return time, 0.0 if any(peak.early for peak in learned) else low, high if usable else math.inf
 
 
-def _rules(setting: Setting, source: str | Convention, tokens_per_parameter: float | None) -> dict[str, Rule]:
+def _rules(setting: Setting, source: str | Convention) -> dict[str, Rule]:
     """The rules that are for this kind of decay and for which enough is known."""
     if convention(source).coupled:
         return {}
     found = {}
     if setting.train_samples is not None and setting.batch_size is not None:
         found["time scale"] = time_scale_rule(setting, source=source)
-    if tokens_per_parameter is not None:
-        found["power law"] = power_law_rule(setting, tokens_per_parameter, source=source)
+    if setting.tokens_per_parameter is not None:
+        found["power law"] = power_law_rule(setting, source=source)
     return found
 
 
@@ -195,11 +193,11 @@ def time_scale_rule(setting: Setting, *, source: str | Convention = "torch-adamw
     steps, unit = setting.need("steps", "τ is at most the whole run"), _unit(setting, source)
     epoch = setting.need("train_samples", "τ is counted in epochs") / setting.need("batch_size", "so")
     note = f"τ from one epoch ({epoch:g} steps) to the whole run ({steps / epoch:g} epochs); Wang and Aitchison 2025"
-    low, high = sorted((1 / (unit * steps), 1 / (unit * epoch)))
-    return Rule(None, low, high, note)
+    low = 1 / (unit * steps)
+    return Rule(None, low, max(low, 1 / (unit * epoch)), note)  # of less than one epoch, the whole run
 
 
-def power_law_rule(setting: Setting, tokens_per_parameter: float, *, source: str | Convention = "torch-adamw") -> Rule:
+def power_law_rule(setting: Setting, *, source: str | Convention = "torch-adamw") -> Rule:
     """The time scale of AdamW as a share of the run falls with the tokens per parameter, in one pass over language data.
 
     1/(ηλT) = 1.084 (D/N)^(−0.527)
@@ -207,18 +205,21 @@ def power_law_rule(setting: Setting, tokens_per_parameter: float, *, source: str
     Reference: Bergsma et al. 2025. The exponent is published; the prefactor was not verified.
 
     Args:
-        setting: learning rate and T.
-        tokens_per_parameter: D/N.
+        setting: learning rate, T and D/N.
         source: the convention of the result, a decoupled one.
 
     Returns:
         With a factor of √10 to both sides.
 
-    >>> round(power_law_rule(Setting(1e-3, steps=10_000), 20.0).value, 3)
+    >>> round(power_law_rule(Setting(1e-3, steps=10_000, tokens_per_parameter=20.0)).value, 3)
     0.447
     """
     steps, unit = setting.need("steps", "τ is a share of the run"), _unit(setting, source)
-    share = _PREFACTOR * checks.positive("tokens_per_parameter", tokens_per_parameter) ** _EXPONENT
+    if setting.tokens_per_parameter is None:
+        raise checks.InputError(
+            "tokens_per_parameter: expected a number, because the rule is a power of it; found none"
+        )
+    share = _PREFACTOR * setting.tokens_per_parameter**_EXPONENT
     value = 1 / (unit * steps * share)
     note = f"τ is {share:.3g} of the run; Bergsma et al. 2025, found for language models; the prefactor is not verified"
     return Rule(value, value / _NEAR, value * _NEAR, note)
@@ -277,17 +278,15 @@ def _disagreements(value: float, rules: Mapping[str, Rule]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _warnings(
-    curves: Sequence[Curve], peaks: Sequence[Peak], *, reading: Reading, budget: int, kind: Convention
-) -> tuple[str, ...]:
+def _warnings(curves: Sequence[Curve], peaks: Sequence[Peak], *, budget: int, kind: Convention) -> tuple[str, ...]:
     """Why not to trust a prediction."""
-    words = [reading.outcome(curve) for curve in curves]
+    words = [outcome(curve, peak) for curve, peak in zip(curves, peaks, strict=True)]
     longest, taken = max(curve.steps[-1] for curve in curves), sum(curve.steps[-1] for curve in curves)
     fitted = max((max(curve.training) for curve in curves if curve.training), default=1.0)
     said = {
         "diverged": "training diverged: take a smaller coefficient or learning rate",
         "never above chance": "accuracy was never above chance: take a smaller coefficient or a longer probe",
-        "censored": "the peak lies in the last 10 % of the probe: t_* is a lower bound, and so is the coefficient",
+        "censored": "accuracy still rose at the end of the probe: t_* is a lower bound, and so is the coefficient",
         "early": "the peak is there at the first measurement: t_* is an upper bound; measure more often",
     }
     where = {word: f"{words.count(word)} of {len(words)} probes: " if len(words) > 1 else "" for word in said}

@@ -23,6 +23,8 @@ ALLOWANCE = 0.05
 FACTOR = 3.0
 """By what a coefficient is multiplied or divided when its probe shows no peak."""
 
+_ATTEMPTS = 8  # coefficients at most
+_LAW = (0.5, 1.5)  # exponents that pass for the law
 _PROBES = 4  # as many fit into the allowance unless their length is given: room to adapt, or for seeds
 _OUTCOMES = ("peaked", "censored", "early", "never above chance", "diverged")  # from the most useful on
 _NOTHING = Peak(math.nan, math.nan, math.nan, math.nan, learned=False, censored=False, early=False)
@@ -56,6 +58,12 @@ class Curve:
     training: tuple[float, ...] = ()
     diverged: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths."""
+        lengths = {len(self.steps), len(self.accuracies)} | ({len(self.training)} if self.training else set())
+        if len(lengths) != 1 or not self.steps:
+            raise checks.InputError(f"curve: expected as many accuracies as steps, found lengths {sorted(lengths)}")
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -65,6 +73,10 @@ class Reading:
     smooth: float = 0.2
     chance: float = 0.1
     samples: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no curve can be read with, before one is waited for."""
+        self.peak(Curve((1, 2, 3), (0.0, 0.5, 1.0)))
 
     def peak(self, curve: Curve) -> Peak:
         """When it peaks; nothing was learned where it diverged."""
@@ -79,14 +91,14 @@ class Reading:
             samples=self.samples,
         )
 
-    def outcome(self, curve: Curve) -> str:
-        """In words: peaked, censored, early, never above chance, or diverged."""
-        peak = self.peak(curve)
-        if curve.diverged:
-            return "diverged"
-        if not peak.learned:
-            return "never above chance"
-        return "censored" if peak.censored else "early" if peak.early else "peaked"
+
+def outcome(curve: Curve, peak: Peak) -> str:
+    """What a probe came to, in words: peaked, censored, early, never above chance, or diverged."""
+    if curve.diverged:
+        return "diverged"
+    if not peak.learned:
+        return "never above chance"
+    return "censored" if peak.censored else "early" if peak.early else "peaked"
 
 
 @dataclass(frozen=True)
@@ -108,12 +120,14 @@ class Probe:
         weight_decay: of the runs that count.
         attempts: all runs, in their order.
         budget: T, of the run that is prepared.
-        notes: in words, what did not go as asked.
+        law: p and its interval in t_* ~ λ^(−p), between this coefficient and its triple; 1 if the law holds, None if not measured.
+        notes: in words, what did not go as asked, or speaks against the law.
     """
 
     weight_decay: float
     attempts: tuple[Attempt, ...]
     budget: int
+    law: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -131,7 +145,8 @@ class Probe:
         names = ("weight_decay", "seed", "steps", "outcome")
         rows = [{name: getattr(attempt, name) for name in names} for attempt in self.attempts]
         share = self.spent / self.budget
-        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "notes": list(self.notes)}
+        law = [p if math.isfinite(p) else None for p in self.law] if self.law else None
+        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "law": law, "notes": list(self.notes)}
 
     def __str__(self) -> str:
         lines = [
@@ -139,6 +154,8 @@ class Probe:
             for attempt in self.attempts
         ]
         share = f"spent: {self.spent} steps, {self.spent / self.budget:.1%} of the budget of {self.budget}"
+        if self.law:
+            lines.append("law: t_* ~ λ^(−p), p = {:.2f} ({:.2f} to {:.2f}) from it to its triple".format(*self.law))
         return "\n".join([*lines, share, *(f"note: {note}" for note in self.notes)])
 
 
@@ -151,10 +168,11 @@ def probe(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
 ) -> Probe:
-    """Find a coefficient whose accuracy peaks within a short run, and run it with every seed.
+    """Find a coefficient whose accuracy peaks within a short run, look whether its triple peaks earlier, and run it with every seed.
 
     Where the peak is not seen yet, the coefficient is multiplied by 3; where nothing is learned, the run diverges or the peak is there at
-    once, it is divided by 3; until one peaks, the search would turn back, or the allowance of 5 % of the budget is used up.
+    once, it is divided by 3; until one peaks, the search would turn back, or the allowance of 5 % of the budget is used up. A peak that is
+    there at three times the coefficient at the same step is not one of L2: it would come without.
 
     Args:
         train: the training to be probed.
@@ -168,16 +186,29 @@ def probe(
         InputError: a training that cannot be called so or yields something else.
     """
     budget = setting.need("steps", "it is the budget")
+    if not seeds:
+        raise checks.InputError("seeds: expected at least one, found none")
     length = max(10, int(ALLOWANCE * budget / _PROBES)) if steps is None else checks.positive_int("steps", steps)
     series = _Series(train, setting, reading=reading or Reading(), length=length)
     notes = series.search(checks.positive("weight_decay", weight_decay), seeds[0])
     best = min(series.attempts, key=lambda attempt: _OUTCOMES.index(attempt.outcome))
-    for place, seed in enumerate(seeds[1:] if best.outcome == "peaked" else (), start=1):
+    if best.outcome != "peaked":
+        return Probe(best.weight_decay, tuple(series.attempts), budget, None, notes)
+    law = series.law(best)
+    if law is None:
+        notes += (
+            "the law was not tested: three times the coefficient does not peak, or does not fit into the allowance",
+        )
+    elif law[1] > _LAW[1] or law[2] < _LAW[0]:
+        notes += (
+            "t_* is not as 1/λ from the coefficient to its triple: the peak is not one of L2, or the triple too large",
+        )
+    for place, seed in enumerate(seeds[1:], start=1):
         if not series.fits():
             notes += (f"seeds {', '.join(map(str, seeds[place:]))} did not fit into {ALLOWANCE:.0%} of the budget",)
             break
         series.run(best.weight_decay, seed)
-    return Probe(best.weight_decay, tuple(series.attempts), budget, notes)
+    return Probe(best.weight_decay, tuple(series.attempts), budget, law, notes)
 
 
 class _Series:
@@ -195,23 +226,40 @@ class _Series:
     def run(self, weight_decay: float, seed: int) -> str:
         """One run; returns its outcome."""
         curve = follow(self._train, self._rate, weight_decay=weight_decay, steps=self._length, seed=seed)
-        outcome = self._reading.outcome(curve)
-        self.attempts.append(Attempt(weight_decay, seed, curve.steps[-1], outcome, curve))
-        return outcome
+        found = outcome(curve, self._reading.peak(curve))
+        self.attempts.append(Attempt(weight_decay, seed, curve.steps[-1], found, curve))
+        return found
 
     def search(self, weight_decay: float, seed: int) -> tuple[str, ...]:
         """Run until a coefficient peaks; returns what is to be said when none does."""
         power, tried = 0, set()
-        while (outcome := self.run(_scaled(weight_decay, power), seed)) != "peaked":
+        while (found := self.run(_scaled(weight_decay, power), seed)) != "peaked":
             tried.add(power)
-            power += 1 if outcome == "censored" else -1
+            power += 1 if found == "censored" else -1
             if power in tried:
                 return (
                     f"no coefficient peaks within {self._length} steps: a factor of {FACTOR:g} is between too small and too large",
                 )
-            if not self.fits():
-                return (f"no coefficient that peaks was found within {ALLOWANCE:.0%} of the budget",)
+            # Runs that diverge are short: the allowance alone would not end the search.
+            if not self.fits() or len(self.attempts) == _ATTEMPTS:
+                tries = len(self.attempts)
+                return (f"no coefficient that peaks was found in {tries} probes, within {ALLOWANCE:.0%} of the budget",)
         return ()
+
+    def law(self, best: Attempt) -> tuple[float, float, float] | None:
+        """p and its interval in t_* ~ λ^(−p), from `best` to its triple, if that fits and peaks."""
+        known = any(attempt.weight_decay > best.weight_decay for attempt in self.attempts)  # and does not peak
+        if known or not self.fits() or self.run(best.weight_decay * FACTOR, best.seed) not in ("peaked", "censored"):
+            return None
+        one, three = (self._reading.peak(attempt.curve) for attempt in (best, self.attempts[-1]))
+        return _exponent(one.time, three.time), _exponent(one.low, three.high), _exponent(one.high, three.low)
+
+
+def _exponent(time: float, time_of_triple: float) -> float:
+    """p of t_* ~ λ^(−p); a bound of an interval may be time 0."""
+    if time_of_triple <= 0:
+        return math.inf
+    return math.log(time / time_of_triple) / math.log(FACTOR) if time > 0 else -math.inf
 
 
 def _scaled(weight_decay: float, power: int) -> float:

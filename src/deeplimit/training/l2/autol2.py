@@ -26,7 +26,8 @@ class AutoL2:
     loss of the batch of the coming update, and costs no forward pass.
 
     The decay time that `RobustRule` counts in is (1 − m)/(ηλ) steps for SGD of momentum m, Nesterov's or not, and 1/(ηλ) for all others:
-    exact for AdamW; nominal for Adam, which divides the penalty by the size of the gradients. η is that of the first penalised group.
+    exact for AdamW; nominal for Adam, which divides the penalty by the size of the gradients. η and m are those of the group that is
+    penalised most.
 
     Where `torch.distributed` is initialised, measurements are averaged over the processes, so that λ is the same in all of them.
 
@@ -54,7 +55,10 @@ class AutoL2:
     """
 
     def __init__(self, optimizer: Optimizer, weight_decay: float | None = None, *, rule: Rule | None = None) -> None:
+        from torch.optim import SGD
+
         self._optimizer, self.rule = optimizer, rule if rule is not None else RobustRule()
+        self._heavy_ball = isinstance(optimizer, SGD)
         given = [float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups]
         largest = max(given)
         if largest <= 0 and len(given) > 1:
@@ -62,6 +66,7 @@ class AutoL2:
                 f"optimizer: expected a group with a weight_decay above 0, to tell which are penalised; found {given}"
             )
         self._shares = [value / largest for value in given] if largest > 0 else [1.0]
+        self._reference = self._shares.index(1.0)
         self.state = self.rule.start(largest if weight_decay is None else weight_decay)
         self.steps, self.history = 0, list[tuple[int, float]]()
         self._write()
@@ -117,19 +122,23 @@ class AutoL2:
                 f"state of AutoL2: expected {len(self._shares)} groups, found {len(saved['shares'])}"
             )
         self.state, self._shares = RuleState.from_dict(saved["state"]), [float(share) for share in saved["shares"]]
+        self._reference = self._shares.index(1.0)
         self.steps = int(saved["steps"])
         self.history = [(int(step), float(value)) for step, value in saved["history"]]
         self._write()
 
     def _measure(self, loss: float, accuracy: float | None) -> None:
-        groups = self._optimizer.param_groups
-        group = groups[self._shares.index(1.0)]
+        group = self._optimizer.param_groups[self._reference]
         loss, accuracy = _mean_over_processes(loss, accuracy, like=group["params"][0])
-        learning_rate, momentum = _clock(self._optimizer, group)
-        signal = Signal(self.steps, loss, accuracy, learning_rate, momentum)
-        before, self.state = self.state.weight_decay, self.rule(self.state, signal)
-        if self.state.weight_decay != before:
-            self.history.append((self.steps, self.state.weight_decay))
+        learning_rate, momentum = float(group["lr"]), 0.0
+        if self._heavy_ball:
+            # The buffer adds up (1 − dampening) of each gradient, 1/(1 − m) times in all. Elsewhere averages of gradients are normalised,
+            # and AdamW's shrinking has no momentum.
+            learning_rate, momentum = learning_rate * (1 - group["dampening"]), float(group["momentum"])
+        before = self.weight_decay
+        self.state = self.rule(self.state, Signal(self.steps, loss, accuracy, learning_rate, momentum))
+        if self.weight_decay != before:
+            self.history.append((self.steps, self.weight_decay))
             self._write()
 
     def _write(self) -> None:
@@ -176,36 +185,24 @@ def decay_groups(
     return [group for group in groups if group["params"]]
 
 
-def _clock(optimizer: Optimizer, group: Mapping[str, Any]) -> tuple[float, float]:
-    """η and m of a group: the penalty alone takes a weight to 1/e in (1 − m)/(ηλ) steps."""
-    from torch.optim import SGD
-
-    learning_rate = float(group["lr"])
-    if not isinstance(optimizer, SGD):
-        return learning_rate, 0.0  # averages of gradients are normalised; AdamW's shrinking has no momentum
-    # The buffer adds up (1 − dampening) of each gradient, 1/(1 − m) times in all.
-    return learning_rate * (1 - float(group["dampening"])), float(group["momentum"])
-
-
 def _number(name: str, value: Tensor | float) -> float:
-    import torch
-
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
-        return float(value.detach())
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, (int, float)):
         return float(value)
-    found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+    if hasattr(value, "numel") and value.numel() == 1:
+        return float(value.item())
+    found = f"a tensor of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
     raise checks.InputError(f"{name}: expected one number, found {found}")
 
 
 def _mean_over_processes(loss: float, accuracy: float | None, *, like: Tensor) -> tuple[float, float | None]:
-    import torch
-    import torch.distributed as dist
+    from torch import distributed
 
-    if not (dist.is_available() and dist.is_initialized()):
+    if not (distributed.is_available() and distributed.is_initialized()):
         return loss, accuracy
+    import torch
+
     both = [loss, math.nan if accuracy is None else accuracy]
     total = torch.tensor(both, dtype=torch.float64, device=like.device)
-    dist.all_reduce(total)
-    loss, mean = (total / dist.get_world_size()).tolist()
+    distributed.all_reduce(total)
+    loss, mean = (total / distributed.get_world_size()).tolist()
     return loss, None if accuracy is None else mean

@@ -66,6 +66,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
     ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("*:*.shared", "positional"): "the same",
+    ("training.l2.*:*Callback.on_*", "positional"): "a hook of another library, called as that library calls it",
     ("training.optimizers:*.update", "positional"): "an interface in one line: network, parameters, gradients, slots",
     (
         "report.write:write_report",

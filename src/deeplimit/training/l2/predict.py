@@ -21,7 +21,7 @@ _EXPONENT, _PREFACTOR = -0.527, 1.084
 
 
 @dataclass(frozen=True)
-class Rule:
+class Advice:
     """What one rule says.
 
     Args:
@@ -56,7 +56,7 @@ class Prediction:
     time: float
     clock: float
     definitions: Mapping[float, float]
-    rules: Mapping[str, Rule]
+    rules: Mapping[str, Advice]
     disagreements: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -160,7 +160,7 @@ def _together(peaks: Sequence[Peak]) -> tuple[float, float, float]:
     return time, 0.0 if any(peak.early for peak in learned) else low, high if usable else math.inf
 
 
-def _rules(setting: Setting, source: str | Convention) -> dict[str, Rule]:
+def _rules(setting: Setting, source: str | Convention) -> dict[str, Advice]:
     """The rules that are for this kind of decay and for which enough is known."""
     if convention(source).coupled:
         return {}
@@ -172,7 +172,7 @@ def _rules(setting: Setting, source: str | Convention) -> dict[str, Rule]:
     return found
 
 
-def time_scale_rule(setting: Setting, *, source: str | Convention = "torch-adamw") -> Rule:
+def time_scale_rule(setting: Setting, *, source: str | Convention = "torch-adamw") -> Advice:
     """Decoupled decay averages the updates over τ = 1/(ηλ) steps: between one epoch and the whole run.
 
     1/(ηT) ≤ λ ≤ 1/(ηM),  M = N/B steps an epoch
@@ -194,10 +194,10 @@ def time_scale_rule(setting: Setting, *, source: str | Convention = "torch-adamw
     epoch = setting.need("train_samples", "τ is counted in epochs") / setting.need("batch_size", "so")
     note = f"τ from one epoch ({epoch:g} steps) to the whole run ({steps / epoch:g} epochs); Wang and Aitchison 2025"
     low = 1 / (unit * steps)
-    return Rule(None, low, max(low, 1 / (unit * epoch)), note)  # of less than one epoch, the whole run
+    return Advice(None, low, max(low, 1 / (unit * epoch)), note)  # of less than one epoch, the whole run
 
 
-def power_law_rule(setting: Setting, *, source: str | Convention = "torch-adamw") -> Rule:
+def power_law_rule(setting: Setting, *, source: str | Convention = "torch-adamw") -> Advice:
     """The time scale of AdamW as a share of the run falls with the tokens per parameter, in one pass over language data.
 
     1/(ηλT) = 1.084 (D/N)^(−0.527)
@@ -222,7 +222,7 @@ def power_law_rule(setting: Setting, *, source: str | Convention = "torch-adamw"
     share = _PREFACTOR * setting.tokens_per_parameter**_EXPONENT
     value = 1 / (unit * steps * share)
     note = f"τ is {share:.3g} of the run; Bergsma et al. 2025, found for language models; the prefactor is not verified"
-    return Rule(value, value / _NEAR, value * _NEAR, note)
+    return Advice(value, value / _NEAR, value * _NEAR, note)
 
 
 def _unit(setting: Setting, source: str | Convention) -> float:
@@ -265,7 +265,7 @@ def transfer(weight_decay: float, *, old: Setting, new: Setting, source: str | C
     return weight_decay * clocks[0] / clocks[1] * steps
 
 
-def _disagreements(value: float, rules: Mapping[str, Rule]) -> tuple[str, ...]:
+def _disagreements(value: float, rules: Mapping[str, Advice]) -> tuple[str, ...]:
     """Rules whose range is more than half a decade from the value."""
     found = []
     for name, rule in rules.items():

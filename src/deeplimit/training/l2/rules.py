@@ -182,18 +182,20 @@ class PublishedRule(Rule):
         if not signal.finite:
             return dataclasses.replace(state, step=signal.step, diverged=True)
         loss, error, count = signal.loss, signal.error, state.count + 1
-        measured = dataclasses.replace(state, step=signal.step, count=count)
         waited = signal.step > self.delay / self.flag(state.weight_decay) + state.last_decay
         if waited and count > 2 and (_no_better(state.loss, loss) or _no_better(state.error, error)):
             return dataclasses.replace(
-                measured,
+                state,
                 # Divided: 0.1 * 0.1 is above 0.01, which would move a later decay by a measurement.
                 weight_decay=state.weight_decay / self.factor,
                 last_decay=signal.step,
-                loss=dataclasses.replace(state.loss, latest=loss),
-                error=dataclasses.replace(state.error, latest=error),
+                step=signal.step,
+                count=count,
+                loss=Track(loss, state.loss.best),
+                error=Track(error, state.error.best),
             )
-        return dataclasses.replace(measured, loss=_appended(state.loss, loss), error=_appended(state.error, error))
+        loss_track, error_track = _appended(state.loss, loss), _appended(state.error, error)
+        return dataclasses.replace(state, step=signal.step, count=count, loss=loss_track, error=error_track)
 
 
 def _no_better(track: Track, value: float | None) -> bool:
@@ -203,7 +205,7 @@ def _no_better(track: Track, value: float | None) -> bool:
 
 def _appended(track: Track, value: float | None) -> Track:
     best = track.best if track.latest is None else min(track.best, track.latest)
-    return dataclasses.replace(track, latest=value, best=best)
+    return Track(value, best)
 
 
 @dataclass(frozen=True)
@@ -278,8 +280,10 @@ class RobustRule(Rule):
                 # The new stage is judged by its own measurements.
                 started = self.start(lower, step=signal.step)
                 return dataclasses.replace(started, count=state.count + 1, diverged=state.diverged)
-        measured = dataclasses.replace(state, step=signal.step, count=state.count + 1, clock=clock, improved=improved)
-        return dataclasses.replace(measured, loss=loss, error=error)
+        count = state.count + 1
+        return RuleState(
+            state.weight_decay, state.last_decay, signal.step, count, clock, improved, state.diverged, loss, error
+        )
 
     def _follow(self, track: Track, value: float | None, *, passed: float) -> tuple[Track, bool]:
         """The track after a value, and whether it has improved."""

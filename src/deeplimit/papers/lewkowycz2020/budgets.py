@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from deeplimit.training.l2 import Prediction
 
-PROBE_DECAY = 3e-2
+PROBE_DECAY = 1e-1
 """λ of the probe: the largest of the law."""
 PROBE_SHARE = 0.05
 """Of the budget."""

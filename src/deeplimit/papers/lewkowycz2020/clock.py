@@ -21,9 +21,9 @@ from deeplimit.training import SGD
 if TYPE_CHECKING:
     import polars as pl
 
-RATES = (0.05, 0.2)
+RATES = (0.025, 0.1)
 """Further learning rates, at the three largest λ."""
-MOMENTUM_RATE, MOMENTUM_DECAY, MOMENTA = 0.02, 1e-2, (0.0, 0.5, 0.9)
+MOMENTUM_RATE, MOMENTUM_DECAY, MOMENTA = 0.02, 3e-2, (0.0, 0.5, 0.9)
 
 
 def _tasks(settings: Settings) -> Iterator[Task]:

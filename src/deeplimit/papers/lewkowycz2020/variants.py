@@ -27,7 +27,7 @@ SCHEDULED = (1e-2, 3e-3, 1e-3, 3e-4, 0.0)
 SHARE, FACTOR = 0.3, 0.2
 """The rate falls to a fifth at 0.3, 0.6 and 0.9 of the budget."""
 ADAM_RATE, ADAM_DECAYS = 1e-3, (3.0, 1.0, 0.3)
-NARROW, NARROW_DECAYS = FullyConnected(784, (4,), 10), (1e-2, 3e-3, 1e-3)
+NARROW, NARROW_DECAYS = FullyConnected(784, (4,), 10), (1e-1, 3e-2, 1e-2, 3e-3)
 
 
 def _tasks(settings: Settings) -> Iterator[Task]:

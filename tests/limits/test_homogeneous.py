@@ -128,6 +128,11 @@ def test_the_function_solves_its_equation_on_and_off_the_sample(degree, columns,
     solved = solve_ivp(slope, (0, 9), start.ravel(), method="DOP853", rtol=1e-11, atol=1e-12).y[:, -1].reshape(shape)
     assert flow.train(9.0) == pytest.approx(solved[:5], abs=1e-8)
     assert flow.test(9.0) == pytest.approx(solved[5:], abs=1e-8)
+    assert flow.train(0.0) == pytest.approx(flow.start, abs=1e-10)
+    assert flow.test(0.0) == pytest.approx(flow.start_test, abs=1e-10)
+    for course in (flow.train, flow.test):
+        assert course([0.0, 9.0])[0] == pytest.approx(course(0.0), abs=1e-12)
+        assert course([0.0, 9.0])[1] == pytest.approx(course(9.0), rel=1e-12)
 
 
 def test_small_steps_of_gradient_descent_are_the_flow_to_first_order():

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -236,13 +237,13 @@ class InfiniteWidthFlow:
             tests = (len(self.kernel_test), *self.targets.shape[1:])
             checks.shape("start_test", () if self.start_test is None else self.start_test.shape, tests)
 
-    def train(self, t: float) -> Floats:
-        """f_t on the training points, as y."""
+    def train(self, t: ArrayLike) -> Floats:
+        """f_t on the training points: like y for one time, with a leading axis for several, `[T, …]`."""
         return self._outputs(self._modes(t))
 
-    def test(self, t: float) -> Floats:
-        """f_t on the test points, `[n′]` or `[n′, d′]`."""
-        return self._off_sample(self._modes(t), math.exp(-self.law.function_rate * t))
+    def test(self, t: ArrayLike) -> Floats:
+        """f_t on the test points, `[n′]` or `[n′, d′]`, with a leading axis for several times."""
+        return self._off_sample(self._modes(t), np.exp(-self.law.function_rate * _array(t)))
 
     def after(self, steps: int, learning_rate: float) -> tuple[Floats, Floats]:
         """f on training and test points (none: empty) after steps of gradient descent θ ← (1 − ηλ) θ − η ∇, at infinite width.
@@ -251,41 +252,51 @@ class InfiniteWidthFlow:
         """
         q = self.law._shrink(learning_rate)
         values, vectors = self._spectrum
-        g = values.reshape(-1, *(1,) * (self.targets.ndim - 1))
+        g = self._per_mode(values)
         y, modes = vectors.T @ self.targets, vectors.T @ self.start
         for step in range(steps):
             moved = modes - learning_rate / q * q ** (2 * (self.law.degree - 1) * step) * g * (modes - y)
             modes = q**self.law.degree * moved
         none = self.targets[:0]
-        tests = none if self.kernel_test is None else self._off_sample(modes, q ** (self.law.degree * steps))
+        tests = none if self.kernel_test is None else self._off_sample(modes, _array(q ** (self.law.degree * steps)))
         return self._outputs(modes), tests
 
-    @property
+    @cached_property
     def _spectrum(self) -> tuple[Floats, Floats]:
         """Eigenvalues and eigenvectors of the kernel."""
         values, vectors = np.linalg.eigh((self.kernel + self.kernel.T) / 2)
         return np.maximum(values, 0.0), vectors
 
-    def _modes(self, t: float) -> Floats:
-        """Eigenvectors' components of f_t, `[n, …]`."""
+    def _per_mode(self, values: Floats) -> Floats:
+        """Numbers by mode, in the shape of the targets."""
+        return values.reshape(-1, *(1,) * (self.targets.ndim - 1))
+
+    def _modes(self, t: ArrayLike) -> Floats:
+        """Eigenvectors' components of f_t, `[n, …]` or `[T, n, …]`."""
         values, vectors = self._spectrum
-        g = values.reshape(-1, *(1,) * (self.targets.ndim - 1))
-        return self.law.mode(t, eigenvalue=g, target=vectors.T @ self.targets, start=vectors.T @ self.start)
+        times = _array(t)[(..., *(None,) * self.targets.ndim)]
+        y, start = vectors.T @ self.targets, vectors.T @ self.start
+        return self.law.mode(times, eigenvalue=self._per_mode(values), target=y, start=start)
 
     def _outputs(self, modes: Floats) -> Floats:
-        found: Floats = self._spectrum[1] @ modes
+        return self._on_modes(self._spectrum[1], modes)
+
+    def _on_modes(self, matrix: Floats, modes: Floats) -> Floats:
+        """A matrix times the axis of modes."""
+        axis = -self.targets.ndim
+        found: Floats = np.moveaxis(np.tensordot(matrix, modes, axes=(1, axis)), 0, axis)
         return found
 
-    def _off_sample(self, modes: Floats, left: float) -> Floats:
+    def _off_sample(self, modes: Floats, left: Floats) -> Floats:
         """Test outputs for modes on the training points, where the penalty alone leaves a factor of the first function."""
         if self.kernel_test is None or self.start_test is None:
             raise checks.InputError("kernel_test: expected the kernel between test and training points, found none")
         values, vectors = self._spectrum
         large = values > len(values) * np.finfo(np.float64).eps * values.max()
-        moved = (modes - left * (vectors.T @ self.start))[large]
-        scale = values[large].reshape(-1, *(1,) * (self.targets.ndim - 1))
-        found: Floats = left * self.start_test + self.kernel_test @ (vectors[:, large] @ (moved / scale))
-        return found
+        inverse = np.divide(1.0, values, out=np.zeros_like(values), where=large)
+        factor = left[(..., *(None,) * self.targets.ndim)]
+        moved = self._per_mode(inverse) * (modes - factor * (vectors.T @ self.start))
+        return factor * self.start_test + self._on_modes(self.kernel_test @ vectors, moved)
 
 
 def _exponential_integral(u: Floats, order: float) -> Floats:

@@ -7,7 +7,8 @@ df/dt = −Θ l′ − k λ f,    dΘ/dt = −2(k − 1) λ Θ + T + Tᵀ,
 T(x, x′) = −Σ over training points x″ of (∂_μ ∂_ν f(x)) (∂_μ f(x′)) (∂_ν f(x″)) l′(x″),
 
 because Euler's identity θ_μ ∂_μ ∂_ν₁ … ∂_ν_m f = (k − m) ∂_ν₁ … ∂_ν_m f takes care of the penalty. At initialisation T is of the
-order 1/width, and without it the second equation is that of `HomogeneousFlow`.
+order 1/width, and without it the second equation is that of `HomogeneousFlow`. Where units have kinks, as ReLU has, T is that of the
+smooth pieces: each time that a unit's input changes sign at a point, the kernel jumps besides.
 
 Nothing here forms the Jacobian or a Hessian: columns are products of both with vectors, several at once, and cost memory like several
 gradients. Outputs are counted as one axis, N = n·d′: entry (x, i) of `function(params, x)` of shape `[n, d′]` stands at x d′ + i.

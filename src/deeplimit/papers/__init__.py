@@ -11,6 +11,7 @@ from deeplimit.study import Subject
 #: Name on the command line -> module whose `paper` is the `Paper`.
 PAPERS: dict[str, str] = {
     "cohen2021": "deeplimit.papers.cohen2021",
+    "lewkowycz2020": "deeplimit.papers.lewkowycz2020",
     "marion2024": "deeplimit.papers.marion2024",
     "marion2025": "deeplimit.papers.marion2025",
     "reconciliation": "deeplimit.papers.reconciliation",

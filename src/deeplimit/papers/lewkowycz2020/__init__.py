@@ -1,0 +1,13 @@
+"""Lewkowycz and Gur-Ari 2020: the training dynamics of deep networks with L2 regularisation."""
+
+from __future__ import annotations
+
+from deeplimit.papers import Paper
+from deeplimit.papers.lewkowycz2020 import wide
+
+paper = Paper(
+    name="lewkowycz2020",
+    title="On the training dynamics of deep networks with L₂ regularization",
+    citation="A. Lewkowycz, G. Gur-Ari. NeurIPS 2020, arXiv 2006.08643. The theory of wide networks.",
+    studies=(*wide.STUDIES,),
+)

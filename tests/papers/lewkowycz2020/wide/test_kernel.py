@@ -42,6 +42,14 @@ def test_claims_on_distances_can_fail(name, quantity):
     assert ruling(name, with_few) == "undecided"
 
 
+def test_the_widest_network_is_followed_for_longer():
+    columns: dict[str, Any] = {**RELU, "layers": 2, "width": 16384, "clock": 1.5}
+    near, far = (rows("kernel.gap", value, **columns) for value in (0.01, 0.3))
+    assert ruling("kernel.longer", near) == "undecided"
+    assert ruling("kernel.longer", near, "paper") == "reproduced"
+    assert ruling("kernel.longer", far, "paper") == "not reproduced"
+
+
 def test_the_claim_on_the_rate_of_three_layers_tells_degrees_apart():
     for rate, expected in ((4.0, "reproduced"), (2.0, "not reproduced")):
         found = pl.concat(
@@ -53,5 +61,11 @@ def test_the_claim_on_the_rate_of_three_layers_tells_degrees_apart():
 def test_the_claims_on_kinks_can_fail():
     for where, right, wrong in (("train", -0.1, 0.1), ("test", 0.001, -0.2)):
         for value, expected in ((right, "reproduced"), (wrong, "not reproduced")):
-            columns = {**RELU, "iteration": 10, "layers": 2, "width": 4096}
-            assert ruling(f"kinks.{where}", rows(f"diagonal.{where}", value / 64, **columns), "paper") == expected
+            columns: dict[str, Any] = {
+                "kind": "first steps",
+                "clock": 0.025,
+                "iteration": 10,
+                "layers": 2,
+                "width": 4096,
+            }
+            assert ruling(f"kinks.{where}", rows(f"diagonal.{where}", value / 64, **columns)) == expected

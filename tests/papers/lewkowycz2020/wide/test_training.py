@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from deeplimit.papers.lewkowycz2020.wide.chain import Chain
-from deeplimit.papers.lewkowycz2020.wide.training import INPUTS, Problem, WideTraining, half_life
+from deeplimit.papers.lewkowycz2020.wide.training import INPUTS, Problem, WideTraining, last_above
 from deeplimit.records import Context, frame
 
 SEEDS = (0, 1, 2)
@@ -55,10 +55,11 @@ def test_three_layers_fall_twice_as_fast():
     assert mean(rows, "kernel", 75) == pytest.approx(math.exp(-4 * 0.05 * 0.05 * 75), rel=0.06)
 
 
-def test_half_lives_are_those_of_curves():
+def test_the_last_time_above_a_level_is_that_of_a_curve():
     times = np.linspace(0, 20, 4001)
-    assert half_life(times, np.exp(-times / 3)) == pytest.approx(3 * math.log(2), abs=1e-4)
-    assert half_life(times, 1 - np.exp(-times)) == math.inf
+    assert last_above(times, np.exp(-times / 3), level=0.5) == pytest.approx(3 * math.log(2), abs=1e-4)
+    assert last_above(times, 1 - np.exp(-times), level=0.5) == math.inf
+    assert last_above(times, -np.exp(-times), level=0.5) == 0.0
 
 
 def test_networks_have_the_half_life_of_their_flow():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STEP = 0.008
 """η λ of the runs for half-lives."""
 
-DECAYS = Tiered(quick=(0.1, 0.2, 0.4, 0.8), paper=(0.05, 0.1, 0.2, 0.4, 0.8))
+DECAYS = Tiered(quick=(0.1, 0.2, 0.4, 0.8), paper=(0.05, 0.1, 0.2, 0.4))
 WIDTH = Tiered(quick=4096, paper=16384)
 LAST = 2.4
 """λt at the end of them."""
@@ -153,8 +153,9 @@ CLOCK = Study(
     "wide-clock",
     title="The function is forgotten after 1/λ times a logarithm",
     text=(
-        "Half-lives of the function, the last time at which its overlap with the targets is half of its largest: in closed form for one"
-        " mode over four decades of λ, and in trained networks of two layers against the flow from the same start. λ has to stay above"
+        "Half-lives of the function, the last time at which its overlap with the targets is half of the most that the flow from f = 0"
+        " reaches: in closed form for one mode over four decades of λ, and in trained networks of two layers against the flow from the"
+        " same start. λ has to stay above"
         " the λc of the study of large times, below which a network of that width forgets nothing. The half-life is ln(g/λ)/λ up to"
         " constants, so that its apparent exponent in λ is steeper than −1. A linear model is the comparison: its kernel stays, and it"
         " ends at ridge regression."

@@ -73,7 +73,8 @@ class WideTraining:
     gradient descent with the same step at infinite width; `diagonal`, the mean over points of Θ_t(x, x)/(1 − ηλ)^(2(k−1) steps) − Θ₀(x, x)
     in units of the mean of Θ₀(x, x).
 
-    By seed, with `halving`: `half-life`, the last time at which f·y/‖y‖² is half of its maximum, and `half-life.flow`.
+    By seed, with `halving` alone: `half-life`, the last time at which f·y/‖y‖² is half of the most that the flow from f = 0 reaches, and
+    `half-life.flow`, the same of the flow from f₀.
 
     Args:
         chain: the network.
@@ -177,9 +178,11 @@ class WideTraining:
 
         times = self.learning_rate * np.arange(fits.shape[1])
         for seed, fit, flow in zip(self.seeds, fits, flows, strict=True):
-            exact = flow.train(times) @ flow.targets / (flow.targets @ flow.targets)
-            for quantity, values in (("half-life", fit), ("half-life.flow", exact)):
-                yield {"seed": seed, "quantity": quantity, "value": half_life(times, values)}
+            rest = dataclasses.replace(flow, start=np.zeros(SAMPLES))
+            # What the random start overlaps with the targets is no part of what is learned and forgotten.
+            level = _overlap(rest, times).max() / 2
+            for quantity, values in (("half-life", fit), ("half-life.flow", _overlap(flow, times))):
+                yield {"seed": seed, "quantity": quantity, "value": last_above(times, values, level=level)}
 
     def _rows(self, quantity: str, values: Sequence[float], *, iteration: int) -> Iterator[Row]:
         clock = self.learning_rate * self.weight_decay * iteration
@@ -195,16 +198,24 @@ def _norm(values: np.ndarray) -> np.ndarray:
     return norms
 
 
-def half_life(times: np.ndarray, values: np.ndarray) -> float:
-    """The last time at which a curve is at half of its maximum, linear between its points; infinite where it ends above.
+def _overlap(flow: InfiniteWidthFlow, times: np.ndarray) -> np.ndarray:
+    """f·y/‖y‖² on the training points."""
+    found: np.ndarray = flow.train(times) @ flow.targets / (flow.targets @ flow.targets)
+    return found
+
+
+def last_above(times: np.ndarray, values: np.ndarray, *, level: float) -> float:
+    """The last time at which a curve falls through a level, linear between its points; infinite where it ends above, 0 if always below.
 
     >>> import numpy as np
-    >>> half_life(np.arange(5.0), np.array([0.0, 2.0, 4.0, 3.0, 1.0]))
+    >>> last_above(np.arange(5.0), np.array([0.0, 2.0, 4.0, 3.0, 1.0]), level=2.0)
     3.5
     """
-    half = values.max() / 2
-    above = int((values >= half).nonzero()[0][-1])
-    if above == len(values) - 1:
+    above = (values >= level).nonzero()[0]
+    if not len(above):
+        return 0.0
+    i = int(above[-1])
+    if i == len(values) - 1:
         return float("inf")
-    share = (values[above] - half) / (values[above] - values[above + 1])
-    return float(times[above] + share * (times[above + 1] - times[above]))
+    share = (values[i] - level) / (values[i] - values[i + 1])
+    return float(times[i] + share * (times[i + 1] - times[i]))

@@ -50,6 +50,19 @@ def test_wide_networks_follow_the_law_and_narrow_ones_do_not():
     assert max(wide.filter(iteration=0, quantity="gap.test")["value"].to_list()) < 1e-12
 
 
+def test_the_diagonal_is_that_of_the_kernel_on_either_kind_of_points():
+    chain, problem = Chain(2, 32, INPUTS), Problem(SEEDS)
+    weights, rate = chain.draw(problem.streams), problem.y.new_full((3,), 0.05)
+    first = chain.kernel(weights, problem.points).diagonal(dim1=1, dim2=2)
+    for _ in range(20):
+        chain.step(weights, problem.x, y=problem.y, learning_rate=rate, weight_decay=rate)
+    now = chain.kernel(weights, problem.points).diagonal(dim1=1, dim2=2) / (1 - 0.0025) ** 40
+    moved = (now - first) / first.mean(1, keepdim=True)
+    rows = trained(chain, measured=(0, 20)).filter(iteration=20)
+    for where, part in (("train", moved[:, :12]), ("test", moved[:, 12:])):
+        assert rows.filter(quantity=f"diagonal.{where}")["value"].to_list() == pytest.approx(part.mean(1).tolist())
+
+
 def test_three_layers_fall_twice_as_fast():
     rows = trained(Chain(3, 256, INPUTS), measured=(0, 75))
     assert mean(rows, "kernel", 75) == pytest.approx(math.exp(-4 * 0.05 * 0.05 * 75), rel=0.06)

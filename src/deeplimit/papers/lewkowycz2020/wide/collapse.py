@@ -160,7 +160,7 @@ COLLAPSE = Study(
         Figure(
             "wide-collapse",
             "Late, the theory of infinite width fails",
-            "Mean and range over seeds at λ = 0.05, below λc for these widths. Right: ends of long runs at coefficients around λc.",
+            "Mean and range over seeds at λ = 0.05, below the λc of n = 256 and 1024. Right: ends of long runs at coefficients around λc.",
             _panels,
         ),
     ),

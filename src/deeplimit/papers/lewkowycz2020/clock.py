@@ -10,7 +10,7 @@ from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import power_law
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
-from deeplimit.papers.lewkowycz2020.law import HALF_POINT, WITHIN, clock_panel, definitions_panel, slope, times
+from deeplimit.papers.lewkowycz2020.law import HALF_POINT, WITHIN, banded, clock_panel, definitions_panel, slope, times
 from deeplimit.papers.lewkowycz2020.mnist import LAW, RATE, REPLICATES, constants, run_of
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, geometric_mean, horizon, peaks
 from deeplimit.papers.marion2024.common import only
@@ -97,6 +97,16 @@ def _against_decay(rows: pl.DataFrame) -> list[Panel]:
     return [definitions_panel(_main(rows)), clock_panel(rates)]
 
 
+def _against_momentum(rows: pl.DataFrame) -> list[Panel]:
+    """t_* against 1 − m."""
+    found: dict[float, list[float]] = {}
+    for peak in peaks(only(rows, setting="momentum")):
+        found.setdefault(1 - peak["momentum"], []).append(peak["time"])
+    line = banded(found, "t*")
+    guide = Curve(line.x, [line.y[-1] * x / line.x[-1] for x in line.x], "1 − m", style="dotted")
+    return [Panel([line, guide], "1 − m", "t* (steps, 0.5 points)", xscale="log", yscale="log")]
+
+
 def _accuracies(rows: pl.DataFrame) -> list[Panel]:
     """Validation accuracy against steps and against ηλt, a shade per λ."""
     own = only(rows, setting="constant", learning_rate=RATE, seed=rows["seed"].min())
@@ -139,6 +149,12 @@ STUDY = Study(
             " Right: t* (0.5 points) in decay times 1/(ηλ).",
             _against_decay,
             where="Figure 2, left panels (fully connected)",
+        ),
+        Figure(
+            "clock-momentum",
+            "t* against 1 − m",
+            f"Heavy-ball momentum m at η = {MOMENTUM_RATE:g} and λ = {MOMENTUM_DECAY:g}; geometric mean and range over seeds.",
+            _against_momentum,
         ),
         Figure(
             "clock-curves",

@@ -20,7 +20,7 @@ NETWORK = FullyConnected(784, (64, 64, 64), 10)
 """Three hidden layers of 64: sizes that are recalled of the paper, not verified."""
 SCALE = Standard((0.1307,), (0.3081,))
 """Mean and standard deviation of all pixels of the training set."""
-SAMPLES: Tiered[tuple[int, ...]] = Tiered(quick=(5_000, 2_000, 2_000), paper=(50_000, 10_000, 10_000))
+SAMPLES: Tiered[tuple[int, ...]] = Tiered(quick=(5_000, 1_000, 1_000), paper=(50_000, 5_000, 5_000))
 """Images trained on, of the validation split, and of the test set."""
 BATCH = 100
 RATE = 0.05
@@ -29,7 +29,7 @@ LAW: Tiered[tuple[float, ...]] = Tiered(quick=(1e-1, 3e-2, 1e-2), paper=(1e-1, 3
 """λ of the time law."""
 LONGER = Tiered(quick=(1e-3, 1e-4, 0.0), paper=(3e-4, 1e-4, 0.0))
 """Smaller λ, and none, for fixed budgets."""
-BUDGETS: Tiered[tuple[int, ...]] = Tiered(quick=(2_000, 5_000), paper=(10_000, 40_000))
+BUDGETS: Tiered[tuple[int, ...]] = Tiered(quick=(2_000, 5_000), paper=(6_000, 20_000))
 """Steps."""
 REPLICATES = Tiered(quick=2, paper=5)
 
@@ -47,7 +47,7 @@ def run_of(
         **parts: of the `TrainingRun`, in place of those of the time law.
     """
     train, validation, test = settings.pick(SAMPLES)
-    at = Geometric(24)
+    at = Geometric(16)
     own: dict[str, Any] = {
         "learning_rate": optimizer.learning_rate,
         "weight_decay": optimizer.weight_decay,

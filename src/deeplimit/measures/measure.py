@@ -53,7 +53,7 @@ class Every(Schedule):
 
 @dataclass(frozen=True)
 class Geometric(Schedule):
-    """Iteration 0 and the integer parts of 10^(k / `per_decade`), k = 0, 1, …: even on a logarithmic axis.
+    """Iteration 0, the integer parts of 10^(k / `per_decade`), k = 0, 1, …, and the end of the run: even on a logarithmic axis.
 
     >>> [t for t in range(30) if t in Geometric(4)]
     [0, 1, 3, 5, 10, 17]
@@ -72,6 +72,10 @@ class Geometric(Schedule):
         # The integer part of one of the two neighbouring powers, whatever the rounding of the logarithm.
         k = round(self.per_decade * math.log10(iteration))
         return any(int(10 ** (j / self.per_decade)) == iteration for j in (k, k + 1))
+
+    def due(self, iteration: int, *, final: bool = False) -> bool:
+        """Also at the end, which no power need be."""
+        return final or iteration in self
 
 
 @dataclass(frozen=True)

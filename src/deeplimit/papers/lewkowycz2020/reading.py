@@ -49,7 +49,7 @@ def peaks(
         if not labels["weight_decay"]:
             continue
         last = share * horizon(labels["learning_rate"], labels["weight_decay"], momentum=labels["momentum"])
-        if times[-1] < 0.85 * last:  # the next measurement may be as far away as that
+        if times[-1] < last:
             continue
         kept = sum(t <= last for t in times)
         peak = peak_time(times[:kept], values[:kept], within=within, chance=0.1)

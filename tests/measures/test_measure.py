@@ -90,3 +90,5 @@ def test_geometric_iterations_are_the_integer_parts_of_powers():
     expected = {0} | {int(10 ** (k / 7)) for k in range(36)}
     assert {t for t in range(100_001) if t in Geometric(7)} == expected
     assert 100_002 not in Geometric(7)
+    assert Geometric(7).due(100_002, final=True)
+    assert not Geometric(7).due(100_002)

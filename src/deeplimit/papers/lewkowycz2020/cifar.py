@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from deeplimit.claims import Claim, Measured
@@ -11,14 +11,13 @@ from deeplimit.figures import Figure, Panel
 from deeplimit.measures import Every, FullLoss, Geometric, HeldOut
 from deeplimit.networks import Convolutional, WideResidual
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
-from deeplimit.papers.lewkowycz2020.contest import contest, gain, haste
+from deeplimit.papers.lewkowycz2020.contest import claims, figure, rules
 from deeplimit.papers.lewkowycz2020.law import clock_panel, definitions_panel, slope
 from deeplimit.papers.lewkowycz2020.reading import TRAINED, horizon
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study, Tiered
 from deeplimit.training import SGD, Batches, CrossEntropy, TrainingRun
-from deeplimit.training.l2 import PublishedRule, RobustRule
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +38,6 @@ CONSTANT: Tiered[tuple[float, ...]] = Tiered(quick=(3e-2, 3e-3, 0.0), paper=(1e-
 BUDGET = Tiered(quick=300, paper=1_000)
 START = 0.3
 """λ of AutoL2 at the start."""
-RULES = {"published": "the authors' rule", "robust": "our rule"}
 
 AUTHORS_START, AUTHORS_CONSTANT = 2.0, 2e-3
 """λ = 2K L2 for L2 = 0.1 and 1e-4 of the released code."""
@@ -91,7 +89,7 @@ def _small_tasks(settings: Settings) -> Iterator[Task]:
     for decay in settings.pick(CONSTANT):
         steps = max(budget, horizon(RATE, decay, momentum=MOMENTUM) if decay in law else 0)
         yield _described(SMALL, decay, iterations=steps, setting="constant", **parts)
-    for name, rule in (("published", PublishedRule(classes=10)), ("robust", RobustRule(horizon=budget))):
+    for name, rule in rules(budget).items():
         yield _described(SMALL, START, iterations=budget, setting=name, rule=rule, **parts)
 
 
@@ -109,35 +107,12 @@ def _wide_tasks(settings: Settings) -> Iterator[Task]:
     }
     for decay in settings.pick(WIDE_CONSTANTS):
         yield _described(network, decay, iterations=steps, setting="constant", **parts)
-    for name, rule in (("published", PublishedRule(classes=10)), ("robust", RobustRule(horizon=steps))):
+    for name, rule in rules(steps).items():
         yield _described(network, AUTHORS_START, iterations=steps, setting=name, rule=rule, **parts)
-
-
-def _budget(rows: pl.DataFrame) -> int:
-    """The steps of AutoL2."""
-    last = only(rows, setting="published")["iteration"].max()
-    if not isinstance(last, int):
-        raise LookupError("no steps of AutoL2")
-    return last
 
 
 def _constants(rows: pl.DataFrame) -> pl.DataFrame:
     return only(rows, setting="constant")
-
-
-def _final(name: str) -> Callable[[pl.DataFrame], Measured]:
-    """The measure of the final test accuracy of a rule less that of the best constant."""
-    return lambda rows: gain(only(rows, setting=name), _constants(rows), budget=_budget(rows))
-
-
-def _time(name: str) -> Callable[[pl.DataFrame], Measured]:
-    """The measure of the steps that a rule takes to the final accuracy of the best constant, over those of the constant itself."""
-    return lambda rows: haste(only(rows, setting=name), _constants(rows), budget=_budget(rows))
-
-
-def _contest(rows: pl.DataFrame) -> list[Panel]:
-    shown = {label: only(rows, setting=name) for name, label in RULES.items()}
-    return contest(shown, _constants(rows), budget=_budget(rows))
 
 
 def _fits(rows: pl.DataFrame) -> Measured:
@@ -150,37 +125,6 @@ def _fits(rows: pl.DataFrame) -> Measured:
 def _law(rows: pl.DataFrame) -> list[Panel]:
     own = _constants(rows)
     return [definitions_panel(own), clock_panel({"small network": own})]
-
-
-def _contest_claims(row: str, where: str, tiers: tuple[str, ...]) -> Iterator[Claim]:
-    """Better and faster, for both rules."""
-    for name, words in RULES.items():
-        yield Claim(
-            f"lewkowycz2020.6.{row}-final-{name}",
-            f"AutoL2 ({words}) comes to a better accuracy than the best constant λ in the same number of steps: {where}.",
-            "abstract; Figure 1c",
-            "final test accuracy less that of the best constant",
-            _final(name),
-            expected=0.0,
-            tolerance=0.001,
-            source="text",
-            relation="at least",
-            tiers=tiers,
-            minimum_sample=3,
-        )
-        yield Claim(
-            f"lewkowycz2020.6.{row}-time-{name}",
-            f"AutoL2 ({words}) comes to the accuracy of the best constant in at most 0.8 of its steps: {where}.",
-            "abstract; Figure 1c",
-            "steps to the final accuracy of the best constant, over those of the constant",
-            _time(name),
-            expected=0.8,
-            tolerance=0.0,
-            source="derived",
-            relation="at most",
-            tiers=tiers,
-            minimum_sample=3,
-        )
 
 
 SMALL_STUDY = Study(
@@ -201,13 +145,7 @@ SMALL_STUDY = Study(
             _law,
             where="Figure 3 (recalled: convolutional networks)",
         ),
-        Figure(
-            "cifar-autol2",
-            "AutoL2, the best constant, and no L2: a convolutional network",
-            "Left: smoothed test accuracy, mean and range over seeds. Right: λ of the first seed.",
-            _contest,
-            where="Figure 1c (there a wide residual network)",
-        ),
+        figure("cifar-autol2", "a convolutional network", where="Figure 1c (there a wide residual network)"),
     ),
     claims=(
         Claim(
@@ -233,7 +171,7 @@ SMALL_STUDY = Study(
             tiers=("paper",),
             minimum_sample=3,
         ),
-        *_contest_claims("cifar", "a convolutional network on CIFAR-10", ("paper",)),
+        *claims("cifar-", "a convolutional network on CIFAR-10"),
     ),
 )
 
@@ -250,14 +188,6 @@ WIDE_STUDY = Study(
     replicates=3,
     tasks=_wide_tasks,
     tiers=("paper", "full"),
-    figures=(
-        Figure(
-            "wide-residual",
-            "AutoL2, the best constant, and no L2: the wide residual network",
-            "Left: smoothed test accuracy, mean and range over seeds. Right: λ of the first seed.",
-            _contest,
-            where="Figure 1c",
-        ),
-    ),
-    claims=tuple(_contest_claims("wide", "a wide residual network", ("full",))),
+    figures=(figure("wide-residual", "a wide residual network", where="Figure 1c"),),
+    claims=tuple(claims("wide-", "a wide residual network on CIFAR-10", tiers=("full",))),
 )

@@ -9,7 +9,7 @@ from deeplimit.papers.lewkowycz2020.wide.common import (
     extreme,
     in_width,
     mean_largest,
-    mean_over_seeds,
+    mean_of_rows,
     over_time,
 )
 from tests.papers.lewkowycz2020.wide.cases import power_law, rows
@@ -35,7 +35,7 @@ def test_means_over_seeds_have_an_interval():
     assert found.low < 4.014 < found.high
     assert found.sample == 8
     with pytest.raises(LookupError, match="one value for each of at least two seeds, found 24"):
-        mean_over_seeds(course())
+        mean_of_rows(course())
 
 
 def test_exponents_extremes_and_curves():
@@ -49,5 +49,5 @@ def test_exponents_extremes_and_curves():
 
 
 def test_claims_are_theorems_unless_they_say_otherwise():
-    made = claim("a.b", "x", quantity="q", measure=mean_over_seeds, band=(1.0, 0.5), source="derived")
+    made = claim("a.b", "x", quantity="q", measure=mean_of_rows, band=(1.0, 0.5), source="derived")
     assert (made.id, made.source, made.where) == ("lewkowycz2020.8.a.b", "derived", "Theorem 1")

@@ -16,7 +16,7 @@ from deeplimit.papers.lewkowycz2020.wide.common import (
     against_clock,
     claim,
     extreme,
-    mean_over_seeds,
+    mean_of_rows,
 )
 from deeplimit.papers.lewkowycz2020.wide.kernel import DECAY, RATE
 from deeplimit.papers.lewkowycz2020.wide.training import INPUTS, Problem, WideTraining
@@ -100,7 +100,7 @@ def _at_end(quantity: str, width: int) -> Measure:
     """The mean over seeds at the end of the long runs."""
 
     def measure(rows: pl.DataFrame) -> Measured:
-        return mean_over_seeds(only(rows, quantity=quantity, width=width, iteration=MEASURED[-1]))
+        return mean_of_rows(only(rows, quantity=quantity, width=width, iteration=MEASURED[-1]))
 
     return measure
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve
-from deeplimit.fits import exponent, half_width
+from deeplimit.fits import exponent
+from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.marion2024.common import only
 from deeplimit.papers.marion2024.finite_time import seed_band
 
@@ -50,7 +51,7 @@ def over_time(rows: pl.DataFrame, quantity: str, *, until: float, since: float =
     return own.group_by(runs, maintain_order=True).agg(pl.col("value").max())
 
 
-def mean_over_seeds(rows: pl.DataFrame, note: str = "mean over seeds and its 95 % interval") -> Measured:
+def mean_of_rows(rows: pl.DataFrame, note: str = "mean over seeds") -> Measured:
     """The mean of one value per seed, with its Student interval.
 
     Raises:
@@ -59,15 +60,14 @@ def mean_over_seeds(rows: pl.DataFrame, note: str = "mean over seeds and its 95 
     values = rows["value"].to_list()
     if len(values) < 2 or rows["seed"].n_unique() < len(values):
         raise LookupError(f"expected one value for each of at least two seeds, found {len(values)}")
-    mean, half = sum(values) / len(values), half_width(values)
-    return Measured(mean, mean - half, mean + half, len(values), note)
+    return mean_over_seeds(values, note)
 
 
 def mean_largest(quantity: str, *, until: float, since: float = 0.0, **columns: object) -> Measure:
     """The measure of the mean over seeds of the largest value of a quantity along a run."""
 
     def measure(rows: pl.DataFrame) -> Measured:
-        return mean_over_seeds(over_time(only(rows, **columns), quantity, until=until, since=since))
+        return mean_of_rows(over_time(only(rows, **columns), quantity, until=until, since=since))
 
     return measure
 

@@ -17,7 +17,7 @@ from deeplimit.papers.lewkowycz2020.wide.common import (
     claim,
     in_width,
     mean_largest,
-    mean_over_seeds,
+    mean_of_rows,
     over_time,
 )
 from deeplimit.papers.lewkowycz2020.wide.training import INPUTS, WideTraining
@@ -87,7 +87,7 @@ def _diagonal(where: str) -> Measure:
 
         own = only(rows, quantity=f"diagonal.{where}", kind="first steps", iteration=EARLY)
         scaled = own.with_columns(pl.col("value") * pl.col("width").sqrt())
-        return mean_over_seeds(scaled)
+        return mean_of_rows(scaled)
 
     return measure
 
@@ -99,7 +99,7 @@ def _rate(rows: pl.DataFrame) -> Measured:
     own = only(rows, quantity="kernel", layers=3)
     own = own.filter(pl.col("width") == pl.col("width").max(), pl.col("clock") > 0, pl.col("clock") < 0.13)
     last = own.filter(pl.col("clock") == pl.col("clock").max())
-    return mean_over_seeds(last.with_columns(value=-pl.col("value").log() / pl.col("clock")))
+    return mean_of_rows(last.with_columns(value=-pl.col("value").log() / pl.col("clock")))
 
 
 def _kernel_panels(rows: pl.DataFrame) -> list[Panel]:

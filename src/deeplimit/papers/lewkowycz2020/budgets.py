@@ -216,7 +216,7 @@ STUDY = Study(
             "Left: the best accuracy of early stopping in fixed budgets (test set), and in a time proportional to 1/λ (validation split)."
             " Right: the best λ of the grid, interpolated, and what a short probe predicts.",
             _against_decay,
-            where="Figure 1a, 1b; Figure 2, right panels (fully connected)",
+            where="Figure 1a, 1b (there a wide residual network); Figure 2",
         ),
     ),
     claims=(
@@ -224,7 +224,7 @@ STUDY = Study(
             Claim(
                 f"lewkowycz2020.3.interior-{side}",
                 "In a fixed number of steps the best λ lies between: one that is too small, or too large, costs accuracy.",
-                "section 2 (fixed number of steps)",
+                "released code (Figure 1a)",
                 f"gain in test accuracy over {words}",
                 _interior(side == "small"),
                 expected=0.003,
@@ -238,7 +238,7 @@ STUDY = Study(
         Claim(
             "lewkowycz2020.3.budget-slope",
             "The best λ for a budget of T steps is proportional to 1/T.",
-            "section 2 (the prediction)",
+            "abstract (the prediction)",
             "slope of log of the best λ against log T, on validation data",
             _budget_slope,
             expected=-1.0,
@@ -275,7 +275,7 @@ STUDY = Study(
             Claim(
                 f"lewkowycz2020.5.predicted-{name}",
                 "A probe of at most 5 % of the budget predicts the best λ within half a decade.",
-                "section 2 (the prediction), Figure 1b",
+                "abstract (the prediction), Figure 1b",
                 f"log10 of predicted over best λ, {name} budget",
                 _predicted(place),
                 expected=0.0,

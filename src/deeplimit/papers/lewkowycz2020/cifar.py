@@ -143,7 +143,6 @@ SMALL_STUDY = Study(
             "t* against λ, and on the clock: a convolutional network",
             "As for the fully connected network. A decay time is (1 − m)/(ηλ).",
             _law,
-            where="Figure 3 (recalled: convolutional networks)",
         ),
         figure("cifar-autol2", "a convolutional network", where="Figure 1c (there a wide residual network)"),
     ),
@@ -162,7 +161,7 @@ SMALL_STUDY = Study(
         Claim(
             "lewkowycz2020.1.cifar-slope",
             "Performance peaks at a time t* proportional to 1/λ: a convolutional network on CIFAR-10.",
-            "section 2 (the time law)",
+            "abstract (the time law)",
             "slope of log t* against log λ, 0.5 points, validation split",
             lambda rows: slope(_constants(rows)),
             expected=-1.0,

@@ -57,6 +57,21 @@ def _halved(rows: pl.DataFrame) -> Measured:
     return mean_over_seeds(moved, "slope at half the horizon less slope")
 
 
+def _halved_time(rows: pl.DataFrame) -> Measured:
+    """How many times t_* doubles from half of the horizon to all of it, the mean over λ, by seed.
+
+    Runs last a number of decay times, so that a t_* that is a share of the horizon, as of an accuracy that rises to the end whatever λ is,
+    is proportional to 1/λ too, at half of the horizon as at all of it.
+    """
+    whole, half = (times(_main(rows), share=share) for share in (1.0, 0.5))
+    doublings = []
+    for seed in sorted(set(whole[1]) & set(half[1])):
+        long, short = (dict(zip(decays, table[seed], strict=True)) for decays, table in (whole, half))
+        both = [math.log2(long[decay] / short[decay]) for decay in long if decay in short]
+        doublings.append(sum(both) / len(both))
+    return mean_over_seeds(doublings, "log2 of t_* over t_* at half the horizon, mean over λ")
+
+
 def _collapse(rows: pl.DataFrame) -> Measured:
     """Largest over smallest ηλ t_* over learning rates, each a geometric mean over λ, by seed."""
     found = [p for p in peaks(only(rows, setting="constant")) if p["weight_decay"] in LAW.at("paper")[:3]]
@@ -112,6 +127,8 @@ def _accuracies(rows: pl.DataFrame) -> list[Panel]:
     own = only(rows, setting="constant", learning_rate=RATE, seed=rows["seed"].min())
     found = [(labels["weight_decay"], times, values) for labels, times, values in curves(own, VALIDATION)]
     kept = [(decay, t[1:], v[1:]) for decay, t, v in found if decay]
+    if len(kept) < 2:
+        raise LookupError(f"expected curves of two λ, found {len(kept)}")
     ends = min(d for d, *_ in kept), max(d for d, *_ in kept)
     span = math.log(ends[1] / ends[0])
     steps, clock = (
@@ -135,9 +152,10 @@ STUDY = Study(
     text=(
         "Fully connected ReLU networks on MNIST with plain SGD, one run per λ of 10 decay times 1/(ηλ). t* is the first step at which the"
         " smoothed accuracy on a validation split is within half a point of its maximum; other distances are computed too, and so is the"
-        " paper's variant on the test set. A slope counts only if it stays when every run is cut in half. Where L2 gains less accuracy than"
-        " the distance, t* is the time at which the network has learned, which knows nothing of λ: the slope then is flatter than −1. The"
-        " quick tier takes three λ, one learning rate, two seeds and 5,000 images. `deeplimit data fetch mnist` brings the files."
+        " paper's variant on the test set. A slope counts only if it stays when every run is cut in half, and so does t*. Where L2 gains"
+        " less accuracy than the distance, t* is the time at which the network has learned, which knows nothing of λ: the slope then is"
+        " flatter than −1. The quick tier takes three λ, one learning rate, two seeds and 5,000 images. `deeplimit data fetch mnist` brings"
+        " the files."
     ),
     replicates=REPLICATES,
     tasks=_tasks,
@@ -148,7 +166,7 @@ STUDY = Study(
             "Left: t* for each definition, geometric mean and range over seeds, at one learning rate."
             " Right: t* (0.5 points) in decay times 1/(ηλ).",
             _against_decay,
-            where="Figure 2, left panels (fully connected)",
+            where="Figure 2 (fully connected)",
         ),
         Figure(
             "clock-momentum",
@@ -168,7 +186,7 @@ STUDY = Study(
             Claim(
                 f"lewkowycz2020.1.slope-{name}",
                 "Performance peaks at a time t* proportional to 1/λ.",
-                "section 2 (the time law)",
+                "abstract (the time law)",
                 f"slope of log t* against log λ, t* by {name.replace('-', ' ')}, validation split",
                 _slope(within=within),
                 expected=-1.0,
@@ -191,9 +209,21 @@ STUDY = Study(
             tiers=("paper",),
         ),
         Claim(
+            "lewkowycz2020.1.time-halved",
+            "t* is not an effect of how long the runs are: it does not double with the horizon.",
+            "not in the paper",
+            "log2 of t* over t* at half the horizon, mean over λ, by 0.5 points",
+            _halved_time,
+            expected=0.0,
+            tolerance=0.5,
+            source="derived",
+            relation="at most",
+            tiers=("paper",),
+        ),
+        Claim(
             "lewkowycz2020.2.collapse",
             "In units of 1/(ηλ) t* is the same for all learning rates, within a factor of 2.",
-            "section 2 (the time law)",
+            "abstract (the time law)",
             "largest over smallest mean of ηλ t* over three learning rates",
             _collapse,
             expected=2.0,
@@ -219,7 +249,7 @@ STUDY = Study(
         Claim(
             "lewkowycz2020.10.slope-test",
             "The time law on the test set, as in the paper.",
-            "section 2 (the time law)",
+            "abstract (the time law)",
             "slope of log t* against log λ, 0.5 points, test set",
             _slope(quantity=TEST),
             expected=-1.0,

@@ -29,12 +29,18 @@ SHOWN = 0.9
 
 
 def final(rows: pl.DataFrame, budget: int, *, quantity: str = TEST) -> dict[int, dict[float, float]]:
-    """Seed -> λ -> the smoothed accuracy at the end of a budget, for runs that are as long."""
+    """Seed -> λ -> the smoothed accuracy at the end of a budget, for runs that are as long.
+
+    Raises:
+        LookupError: none is.
+    """
     table: dict[int, dict[float, float]] = {}
     for labels, times, values in curves(rows, quantity):
         kept = sum(t <= budget for t in times)
         if times[-1] >= budget:
             table.setdefault(labels["seed"], {})[labels["weight_decay"]] = smoothed(times[:kept], values[:kept])[-1]
+    if not table:
+        raise LookupError(f"no run lasts {budget} steps")
     return table
 
 
@@ -91,12 +97,12 @@ def haste(setting: str) -> Callable[[pl.DataFrame], Measured]:
 
 
 def _reached(rows: pl.DataFrame, goal: dict[int, float], *, budget: int) -> dict[int, float]:
-    """Seed -> the first step at which the smoothed test accuracy is at its goal; more than the budget where it is not."""
+    """Seed -> the first step, from 1 on, at which the smoothed test accuracy is at its goal; more than the budget where it is not."""
     found = {}
     for labels, times, values in curves(rows, TEST):
         kept = sum(t <= budget for t in times)
         curve = smoothed(times[:kept], values[:kept])
-        steps = [t for t, value in zip(times, curve, strict=False) if value >= goal[labels["seed"]]]
+        steps = [t for t, value in zip(times, curve, strict=False) if t and value >= goal[labels["seed"]]]
         found[labels["seed"]] = float(min(steps, default=budget + 1))
     return found
 

@@ -13,7 +13,7 @@ from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.budgets import best_decay
 from deeplimit.papers.lewkowycz2020.contest import final
 from deeplimit.papers.lewkowycz2020.law import clock_panel, slope
-from deeplimit.papers.lewkowycz2020.mnist import BATCH, BUDGETS, RATE, REPLICATES, SAMPLES, run_of
+from deeplimit.papers.lewkowycz2020.mnist import BATCH, RATE, REPLICATES, SAMPLES, run_of
 from deeplimit.papers.lewkowycz2020.reading import TRAINED, geometric_mean, horizon
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
@@ -23,7 +23,7 @@ from deeplimit.training import SGD, Adam, StepDecay
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEDULED = (1e-2, 3e-3, 1e-3, 3e-4, 0.0)
+SCHEDULED = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 0.0)
 SHARE, FACTOR = 0.3, 0.2
 """The rate falls to a fifth at 0.3, 0.6 and 0.9 of the budget."""
 ADAM_RATE, ADAM_DECAYS = 1e-3, (3.0, 1.0, 0.3)
@@ -32,10 +32,11 @@ NARROW, NARROW_DECAYS = FullyConnected(784, (4,), 10), (1e-1, 3e-2, 1e-2, 3e-3)
 
 def _tasks(settings: Settings) -> Iterator[Task]:
     epoch = settings.pick(SAMPLES)[0] // BATCH
-    for budget in _scheduled_budgets(settings.pick(BUDGETS)[0]):
+    # Ten epochs and forty: 0.3, 0.6 and 0.9 of them are whole ones.
+    for budget in (10 * epoch, 40 * epoch):
         for decay in SCHEDULED:
             labels = {"setting": f"schedule-{budget}"}
-            rule = StepDecay(max(1, int(SHARE * (budget // epoch))), FACTOR)
+            rule = StepDecay(round(SHARE * budget / epoch), FACTOR)
             yield run_of(settings, SGD(RATE, weight_decay=decay), iterations=budget, labels=labels, decay=rule)
     for decay in ADAM_DECAYS:
         adam = Adam(ADAM_RATE, weight_decay=decay, decoupled=True)
@@ -43,10 +44,6 @@ def _tasks(settings: Settings) -> Iterator[Task]:
     for decay in NARROW_DECAYS:
         optimizer, steps, labels = SGD(RATE, weight_decay=decay), horizon(RATE, decay), {"setting": "narrow"}
         yield run_of(settings, optimizer, iterations=steps, labels=labels, networks=(NARROW,))
-
-
-def _scheduled_budgets(largest: int) -> tuple[int, int]:
-    return largest // 4, largest
 
 
 def _schedule_slope(rows: pl.DataFrame) -> Measured:
@@ -119,7 +116,7 @@ STUDY = Study(
         Claim(
             "lewkowycz2020.7.schedule",
             "With a learning-rate schedule that is rescaled with the budget the best λ still is proportional to 1/T.",
-            "section 2; released code (Figure 1a)",
+            "released code (Figure 1a)",
             "slope of log of the best λ against log T between two budgets, final test accuracy",
             _schedule_slope,
             expected=-1.0,
@@ -155,7 +152,7 @@ STUDY = Study(
         Claim(
             "lewkowycz2020.9.narrow",
             "The time law in a network that cannot fit its training set, where it is not expected to hold.",
-            "section 2 (the law is one of overparameterised networks)",
+            "abstract (a law of overparameterised networks)",
             "slope of log t* against log λ, four hidden units",
             _slope("narrow"),
             expected=-1.0,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from deeplimit.papers import Paper
 from deeplimit.papers.lewkowycz2020 import auto, budgets, cifar, clock, variants, wide
+from deeplimit.papers.lewkowycz2020.discrepancies import DISCREPANCIES
+from deeplimit.papers.lewkowycz2020.scorecard import scorecard
 
 paper = Paper(
     name="lewkowycz2020",
@@ -18,4 +20,6 @@ paper = Paper(
         cifar.WIDE_STUDY,
         *wide.STUDIES,
     ),
+    discrepancies=DISCREPANCIES,
+    scorecard=scorecard,
 )

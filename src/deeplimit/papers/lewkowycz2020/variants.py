@@ -23,7 +23,7 @@ from deeplimit.training import SGD, Adam, StepDecay
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEDULED = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 0.0)
+SCHEDULED = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
 SHARE, FACTOR = 0.3, 0.2
 """The rate falls to a fifth at 0.3, 0.6 and 0.9 of the budget."""
 ADAM_RATE, ADAM_DECAYS = 1e-3, (3.0, 1.0, 0.3)

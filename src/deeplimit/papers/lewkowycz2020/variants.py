@@ -23,7 +23,7 @@ from deeplimit.training import SGD, Adam, StepDecay
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEDULED = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+SCHEDULED = (3e-2, 1e-2, 3e-3, 1e-3)
 SHARE, FACTOR = 0.3, 0.2
 """The rate falls to a fifth at 0.3, 0.6 and 0.9 of the budget."""
 ADAM_RATE, ADAM_DECAYS = 1e-3, (3.0, 1.0, 0.3)
@@ -33,7 +33,7 @@ NARROW, NARROW_DECAYS = FullyConnected(784, (4,), 10), (1e-1, 3e-2, 1e-2, 3e-3)
 def _tasks(settings: Settings) -> Iterator[Task]:
     epoch = settings.pick(SAMPLES)[0] // BATCH
     # Ten epochs and forty: 0.3, 0.6 and 0.9 of them are whole ones.
-    for budget in (10 * epoch, 40 * epoch):
+    for budget in (10 * epoch, 30 * epoch):
         for decay in SCHEDULED:
             labels = {"setting": f"schedule-{budget}"}
             rule = StepDecay(round(SHARE * budget / epoch), FACTOR)

@@ -1,11 +1,12 @@
 """Which L2 coefficient for a network on CIFAR-10? From a probe of a few steps; AutoL2, which needs no tuning; and none.
 
     deeplimit data fetch cifar-10
-    python examples/tune_l2.py --out tune_l2.png
+    python tune_l2.py --out tune_l2.png
 
-The training is plain PyTorch; `train` is all that a probe asks of it, so that the command line can do the first part:
+A few minutes of one core. The training is plain PyTorch; `train` is all that a probe asks of it, so that the command
+line can do the first part:
 
-    deeplimit l2 predict examples/tune_l2.py:train --weight-decay 0.03 --learning-rate 0.01 --momentum 0.9 --budget 16000
+    deeplimit l2 predict tune_l2.py:train --weight-decay 0.03 --learning-rate 0.01 --momentum 0.9 --budget 16000
 """
 
 import argparse

@@ -37,7 +37,7 @@ def tune(tmp_path, monkeypatch):
         monkeypatch.setitem(SETS, "cifar-10", tiny_cifar(tmp_path, 60, telling=telling))
         # The functions look their constants up here.
         main = runpy.run_path(str(EXAMPLES / "tune_l2.py"))["main"]
-        main.__globals__.update(SAMPLES=200, HELD=100, BATCH=20)
+        main.__globals__.update(SAMPLES=200, HELD=100, BATCH=20, RATE=0.05)
         drawn: Path = tmp_path / "drawn.svg"
         main(steps=steps, out=drawn)
         return drawn
@@ -46,9 +46,9 @@ def tune(tmp_path, monkeypatch):
 
 
 def test_l2_is_tuned_by_a_probe_of_under_five_per_cent(tune, capsys):
-    assert tune(840, telling=True).read_text(encoding="utf-8").count("<path") > 10
+    assert tune(420, telling=True).read_text(encoding="utf-8").count("<path") > 10
     said = capsys.readouterr().out
-    assert "spent: 40 steps, 4.8% of the budget of 840" in said
+    assert "spent: 20 steps, 4.8% of the budget of 420" in said
     ends = [line for line in said.splitlines() if ": validation" in line]
     assert [line.split(":")[0].split("=")[0] for line in ends] == [
         "λ ", "AutoL2, the authors' rule", "AutoL2, our rule", "without L2"

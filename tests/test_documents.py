@@ -24,6 +24,8 @@ import deeplimit
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+SCRIPTS = {"tune_l2.py"}
+"""Examples that are no studies: tests/test_examples.py runs them, on images of its own."""
 
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"""!?\[[^\]]*\]\((?P<target>[^)\s]+)[^)]*\)|\b(?:src|href)="(?P<attribute>[^"]+)\"""")
@@ -192,7 +194,7 @@ def test_the_links_of_a_document_lead_somewhere(document):
     assert broken_links(document) == []
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=relative)
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path.name not in SCRIPTS], ids=relative)
 def test_an_example_runs(example, tmp_path):
     call(["study", str(example), "--tier", "quick", "--out", "out"], tmp_path)
     assert (tmp_path / "out" / "report.html").is_file()

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 
+from deeplimit.data.files import VARIABLE
+from deeplimit.data.sets import SETS
 from deeplimit.study import TIERS, load_file
+from tests.data.fakes import tiny_cifar
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -22,3 +26,44 @@ def test_an_example_asks_for_enough_seeds_to_fit_an_exponent(name, tier):
     tasks = study.plan(tier)
     assert tasks
     assert all(len(task.seeds) >= 5 for task in tasks)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def tune(tmp_path, monkeypatch):
+    """A function that runs the example of L2 on a few images that tell their label, or do not, and returns where it has drawn."""
+
+    def run(steps: int, *, telling: bool) -> Path:
+        monkeypatch.setenv(VARIABLE, str(tmp_path))
+        monkeypatch.setitem(SETS, "cifar-10", tiny_cifar(tmp_path, 60, telling=telling))
+        # The functions look their constants up here.
+        main = runpy.run_path(str(EXAMPLES / "tune_l2.py"))["main"]
+        main.__globals__.update(SAMPLES=200, HELD=100, BATCH=20, RATE=0.05)
+        drawn: Path = tmp_path / "drawn.svg"
+        main(steps=steps, out=drawn)
+        return drawn
+
+    return run
+
+
+def test_l2_is_tuned_by_a_probe_of_under_five_per_cent(tune, capsys):
+    assert tune(420, telling=True).read_text(encoding="utf-8").count("<path") > 10
+    said = capsys.readouterr().out
+    assert "spent: 20 steps, 4.8% of the budget of 420" in said
+    ends = [line for line in said.splitlines() if ": validation" in line]
+    assert [line.split(":")[0].split("=")[0] for line in ends] == [
+        "λ ", "AutoL2, the authors' rule", "AutoL2, our rule", "without L2"
+    ]  # fmt: skip
+    assert all(float(line.split("best on the way ")[1].split(";")[0]) > 0.3 for line in (ends[0], ends[-1]))
+
+
+def test_where_a_probe_learns_nothing_no_coefficient_is_taken_from_it(tune, capsys):
+    assert tune(210, telling=False).exists()
+    said = capsys.readouterr().out
+    assert "weight decay: none" in said
+    assert "from the probe" not in said
+
+
+def test_the_example_of_l2_is_short():
+    lines = (EXAMPLES / "tune_l2.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 140
+    assert max(map(len, lines)) <= 120

@@ -23,7 +23,7 @@ from tests.papers.lewkowycz2020.planted import clock, pictures, plant, ruling, v
 from tests.papers.marion2025.mnist import use_tiny_mnist
 
 LAWFUL, FREE = clock(), clock(per_tick="η")
-SCHEDULES = ("schedule-5000", "schedule-20000")
+SCHEDULES = ("schedule-5000", "schedule-15000")
 
 
 def test_each_claim_reads_its_own_runs() -> None:

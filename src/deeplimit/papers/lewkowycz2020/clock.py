@@ -11,7 +11,7 @@ from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import power_law
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.law import HALF_POINT, WITHIN, banded, clock_panel, definitions_panel, slope, times
-from deeplimit.papers.lewkowycz2020.mnist import LAW, RATE, REPLICATES, constants, run_of
+from deeplimit.papers.lewkowycz2020.mnist import LAW, RATE, REPLICATES, constants, run_of, split
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, geometric_mean, horizon, peaks
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 RATES = (0.025, 0.1)
 """Further learning rates, at the three largest λ."""
+FEW = 1_000
+"""Images of which L2 decides more of the accuracy than half a point."""
+FEW_LAW = (1e-1, 3e-2, 1e-2, 3e-3)
 MOMENTUM_RATE, MOMENTUM_DECAY, MOMENTA = 0.02, 3e-2, (0.0, 0.5, 0.9)
 
 
@@ -38,15 +41,20 @@ def _tasks(settings: Settings) -> Iterator[Task]:
         steps = horizon(MOMENTUM_RATE, MOMENTUM_DECAY, momentum=momentum)
         optimizer = SGD(MOMENTUM_RATE, momentum, MOMENTUM_DECAY)
         yield run_of(settings, optimizer, iterations=steps, labels={"setting": "momentum"})
+    for decay in FEW_LAW:
+        optimizer, steps, labels = SGD(RATE, weight_decay=decay), horizon(RATE, decay), {"setting": "few"}
+        yield run_of(settings, optimizer, iterations=steps, labels=labels, data=split("train", FEW))
 
 
 def _main(rows: pl.DataFrame) -> pl.DataFrame:
     return only(rows, setting="constant", learning_rate=RATE)
 
 
-def _slope(*, within: float = HALF_POINT, quantity: str = VALIDATION) -> Callable[[pl.DataFrame], Measured]:
+def _slope(
+    *, setting: str = "constant", within: float = HALF_POINT, quantity: str = VALIDATION
+) -> Callable[[pl.DataFrame], Measured]:
     """The measure of the slope of log t_* against log λ, at the learning rate of the law."""
-    return lambda rows: slope(_main(rows), within=within, quantity=quantity)
+    return lambda rows: slope(only(rows, setting=setting, learning_rate=RATE), within=within, quantity=quantity)
 
 
 def _halved(rows: pl.DataFrame) -> Measured:
@@ -112,6 +120,12 @@ def _against_decay(rows: pl.DataFrame) -> list[Panel]:
     return [definitions_panel(_main(rows)), clock_panel(rates)]
 
 
+def _with_few(rows: pl.DataFrame) -> list[Panel]:
+    """t_* of few images for each definition, and on the clock beside that of all."""
+    few = only(rows, setting="few")
+    return [definitions_panel(few), clock_panel({"all images": _main(rows), f"{FEW:,} images": few})]
+
+
 def _against_momentum(rows: pl.DataFrame) -> list[Panel]:
     """t_* against 1 − m."""
     found: dict[float, list[float]] = {}
@@ -150,12 +164,12 @@ STUDY = Study(
     "clock",
     title="When performance peaks",
     text=(
-        "Fully connected ReLU networks on MNIST with plain SGD, one run per λ of 10 decay times 1/(ηλ). t* is the first step at which the"
-        " smoothed accuracy on a validation split is within half a point of its maximum; other distances are computed too, and so is the"
-        " paper's variant on the test set. A slope counts only if it stays when every run is cut in half, and so does t*. Where L2 gains"
-        " less accuracy than the distance, t* is the time at which the network has learned, which knows nothing of λ: the slope then is"
-        " flatter than −1. The quick tier takes three λ, one learning rate, two seeds and 5,000 images. `deeplimit data fetch mnist` brings"
-        " the files."
+        "Fully connected ReLU networks on MNIST with plain SGD, one run per λ of 10 decay times 1/(ηλ). t* is the first step at which"
+        " the smoothed accuracy on a validation split is within half a point of its maximum; other distances are computed too, and so"
+        " is the paper's variant on the test set. A slope counts only if it stays when every run is cut in half, and so does t*. Where"
+        " L2 gains less accuracy than the distance, t* is the time at which the network has learned, which knows nothing of λ: the"
+        f" slope then is flatter than −1. {FEW:,} images, of which L2 decides more, show the law beside it. The quick tier takes three"
+        " λ, one learning rate, two seeds and 5,000 images. `deeplimit data fetch mnist` brings the files."
     ),
     replicates=REPLICATES,
     tasks=_tasks,
@@ -167,6 +181,12 @@ STUDY = Study(
             " Right: t* (0.5 points) in decay times 1/(ηλ).",
             _against_decay,
             where="Figure 2 (fully connected)",
+        ),
+        Figure(
+            "clock-few",
+            f"The same with {FEW:,} images",
+            "Left: t* for each definition. Right: t* (0.5 points) in decay times 1/(ηλ), beside that of all images.",
+            _with_few,
         ),
         Figure(
             "clock-momentum",
@@ -184,17 +204,18 @@ STUDY = Study(
     claims=(
         *(
             Claim(
-                f"lewkowycz2020.1.slope-{name}",
-                "Performance peaks at a time t* proportional to 1/λ.",
+                f"lewkowycz2020.1.{kind}slope-{name}",
+                f"Performance peaks at a time t* proportional to 1/λ{said}.",
                 "abstract (the time law)",
                 f"slope of log t* against log λ, t* by {name.replace('-', ' ')}, validation split",
-                _slope(within=within),
+                _slope(setting=setting, within=within),
                 expected=-1.0,
                 tolerance=0.15,
                 source="text",
                 tiers=("paper",),
                 minimum_sample=5,
             )
+            for setting, kind, said in (("constant", "", ""), ("few", "few-", f", {FEW:,} images"))
             for name, within in WITHIN.items()
         ),
         Claim(

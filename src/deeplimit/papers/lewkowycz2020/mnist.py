@@ -55,10 +55,10 @@ def run_of(
     }
     described: dict[str, Any] = {
         "networks": (NETWORK,),
-        "data": _split("train", train),
+        "data": split("train", train),
         "measures": (
-            HeldOut(_split("train", validation, offset=60_000 - validation), at, name="validation"),
-            HeldOut(_split("test", test), at),
+            HeldOut(split("train", validation, offset=60_000 - validation), at, name="validation"),
+            HeldOut(split("test", test), at),
             FullLoss(accuracy=True),
         ),
         "seeds": settings.seeds(),
@@ -70,7 +70,7 @@ def run_of(
     return TrainingRun(**{**described, **parts}, optimizer=optimizer, iterations=iterations, labels={**own, **labels})
 
 
-def _split(part: str, samples: int, *, offset: int = 0) -> FixedPairs:
+def split(part: str, samples: int, *, offset: int = 0) -> FixedPairs:
     """The same images for all seeds; those at the end of the order of the training set are never trained on."""
     return FixedPairs(Images("mnist", part, samples=samples, offset=offset, scale=SCALE, targets="labels"))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 
 from deeplimit.checks import InputError
 from deeplimit.training.l2 import PublishedRule, RobustRule, Rule, RuleState, Signal, Track
+
+unhurried = functools.partial(RobustRule, wait=1.0, patience=0.5, memory=0.25, reach=1.0)
+"""Whole decay times are easy to count."""
+
 
 FLAG = PublishedRule(classes=None)
 
@@ -128,7 +133,7 @@ def test_the_learning_rate_does_not_matter():
 
 
 def test_a_stalled_loss_divides_after_each_decay_time():
-    rule = RobustRule()
+    rule = unhurried()
     found = path(rule, [(1.0, None)] * 1200, start=1e-1, rate=1.0)
     # Decay times of 10, 100, 1000 and 10000 steps; the first counts as 10 measurements.
     assert decays(found) == [100, 200, 1200, 11200]
@@ -136,12 +141,12 @@ def test_a_stalled_loss_divides_after_each_decay_time():
 
 @pytest.mark.parametrize(("rate", "momentum"), [(0.5, 0.0), (0.05, 0.9), (0.25, 0.5)])
 def test_time_is_measured_in_steps_times_rate(rate, momentum):
-    slow = path(RobustRule(), [(1.0, None)] * 600, start=0.01, rate=rate, momentum=momentum)
+    slow = path(unhurried(), [(1.0, None)] * 600, start=0.01, rate=rate, momentum=momentum)
     assert decays(slow, start=0.01) == [200, 2200]
 
 
 def test_a_learning_rate_that_falls_slows_the_clock():
-    rule, state = RobustRule(), RobustRule().start(0.01)
+    rule, state = unhurried(), unhurried().start(0.01)
     decayed = None
     for step in range(0, 2000, 10):
         state = rule(state, Signal(step, 1.0, None, 1.0 if step <= 50 else 0.1))
@@ -154,13 +159,13 @@ def test_progress_of_either_keeps_the_coefficient():
     rising = [i / 300 for i in range(300)]
     flat = [1.0] * 300
     for loss, accuracy in ((falling, flat), (flat, rising)):
-        assert path(RobustRule(), list(zip(loss, accuracy, strict=True)), start=0.01, rate=1.0)[-1] == 0.01
-    assert path(RobustRule(), list(zip(flat, flat, strict=True)), start=0.01, rate=1.0)[-1] < 0.01
+        assert path(unhurried(), list(zip(loss, accuracy, strict=True)), start=0.01, rate=1.0)[-1] == 0.01
+    assert path(unhurried(), list(zip(flat, flat, strict=True)), start=0.01, rate=1.0)[-1] < 0.01
 
 
 def test_a_saturated_accuracy_is_no_trigger():
     falling = [(1 / (1 + i), 1.0) for i in range(300)]
-    assert path(RobustRule(), falling, start=0.01, rate=1.0)[-1] == 0.01
+    assert path(unhurried(), falling, start=0.01, rate=1.0)[-1] == 0.01
     assert path(FLAG, falling, start=0.01)[-1] < 0.01
 
 
@@ -169,11 +174,11 @@ def test_noise_is_not_progress():
 
     noise = random.Random(3)
     stalled = [(1 + noise.gauss(0, 0.1), None) for _ in range(400)]
-    found = decays(path(RobustRule(tolerance=2.0), stalled, start=0.001, rate=1.0), start=0.001)
+    found = decays(path(unhurried(tolerance=2.0), stalled, start=0.001, rate=1.0), start=0.001)
     assert found
     assert 1000 <= found[0] <= 2000
     improving = [(2 * math.exp(-i / 200) + noise.gauss(0, 0.1), None) for i in range(200)]
-    assert decays(path(RobustRule(), improving, start=0.001, rate=1.0), start=0.001) == []
+    assert decays(path(unhurried(), improving, start=0.001, rate=1.0), start=0.001) == []
 
 
 def test_two_measurements_of_noise_are_enough_for_the_published_rule():
@@ -185,13 +190,13 @@ def test_two_measurements_of_noise_are_enough_for_the_published_rule():
 
 
 def test_the_coefficient_stays_above_the_floor():
-    found = path(RobustRule(smallest=0.02), [(1.0, None)] * 200, rate=1.0)
+    found = path(unhurried(smallest=0.02), [(1.0, None)] * 200, rate=1.0)
     assert sorted(set(found)) == [0.02, 0.1]
 
 
 @given(st.lists(st.tuples(few, few), max_size=120), st.floats(0.01, 1.0))
 def test_decay_times_end_before_the_run_does(measured, rate):
-    rule, horizon = RobustRule(horizon=1200), 1200
+    rule, horizon = unhurried(horizon=1200), 1200
     state = rule.start(1.0)
     for number, (loss, accuracy) in enumerate(measured):
         after = rule(state, Signal(10 * number, loss, accuracy, rate))
@@ -201,7 +206,7 @@ def test_decay_times_end_before_the_run_does(measured, rate):
 
 
 def test_the_smoothed_value_is_the_mean_and_then_forgets():
-    rule, state, values = RobustRule(memory=1e3, wait=1e6), RobustRule().start(0.01), [3.0, 1.0, 4.0, 1.0, 5.0]
+    rule, state, values = unhurried(memory=1e3, wait=1e6), unhurried().start(0.01), [3.0, 1.0, 4.0, 1.0, 5.0]
     for number, value in enumerate(values):
         state = rule(state, Signal(10 * number, value, -value, 0.1))
     mean = sum(values) / 5
@@ -209,17 +214,17 @@ def test_the_smoothed_value_is_the_mean_and_then_forgets():
     assert state.loss.variance == pytest.approx(sum((v - mean) ** 2 for v in values) / 5, rel=1e-12)
     assert state.loss.share == pytest.approx(1 / 5, rel=1e-12)
     assert state.error == state.loss  # minus the accuracy
-    forgetful = RobustRule(memory=1e-9)  # as far as the noise allows: half is of the measurement
+    forgetful = unhurried(memory=1e-9)  # as far as the noise allows: half is of the measurement
     assert forgetful(state, Signal(60, 7.0, None, 0.1)).loss.latest == pytest.approx((mean + 7) / 2)
 
 
 def test_without_a_learning_rate_nothing_passes():
-    assert path(RobustRule(), [(1.0, None)] * 200, rate=0.0)[-1] == 0.1
+    assert path(unhurried(), [(1.0, None)] * 200, rate=0.0)[-1] == 0.1
 
 
 # ---------------------------------------------------------------------------------------------------------------- both
 
-BOTH: list[Rule] = [FLAG, PublishedRule(classes=10), RobustRule(), RobustRule(horizon=10**4)]
+BOTH: list[Rule] = [FLAG, PublishedRule(classes=10), unhurried(), unhurried(horizon=10**4)]
 
 
 @pytest.mark.parametrize("rule", BOTH)
@@ -249,7 +254,7 @@ def test_a_state_goes_through_json_bit_for_bit(rule, measured, split):
 
 def test_steps_that_are_measured():
     assert [step for step in range(25) if FLAG.due(step)] == [0, 10, 20]
-    assert [step for step in range(7) if RobustRule(every=3).due(step)] == [0, 3, 6]
+    assert [step for step in range(7) if unhurried(every=3).due(step)] == [0, 3, 6]
 
 
 @pytest.mark.parametrize(
@@ -259,12 +264,12 @@ def test_steps_that_are_measured():
         (lambda: PublishedRule(None, factor=1.0), "factor: expected a finite number above 1"),
         (lambda: PublishedRule(None, delay=0.0), "delay: expected"),
         (lambda: PublishedRule(None, every=0), "every: expected"),
-        (lambda: RobustRule(factor=0.1), "factor: expected a finite number above 1"),
-        (lambda: RobustRule(wait=0.0), "wait: expected"),
-        (lambda: RobustRule(memory=math.nan), "memory: expected"),
-        (lambda: RobustRule(tolerance=-1.0), "tolerance: expected a finite number of at least 0"),
-        (lambda: RobustRule(fewest=0), "fewest: expected"),
-        (lambda: RobustRule(horizon=0), "horizon: expected"),
+        (lambda: unhurried(factor=0.1), "factor: expected a finite number above 1"),
+        (lambda: unhurried(wait=0.0), "wait: expected"),
+        (lambda: unhurried(memory=math.nan), "memory: expected"),
+        (lambda: unhurried(tolerance=-1.0), "tolerance: expected a finite number of at least 0"),
+        (lambda: unhurried(fewest=0), "fewest: expected"),
+        (lambda: unhurried(horizon=0), "horizon: expected"),
         (lambda: FLAG.start(0.0), "weight_decay: expected"),
         (lambda: RuleState.from_dict({"weight_decay": 1.0}), "RuleState: expected the fields"),
         (lambda: RuleState.from_dict({**FLAG.start(1.0).as_dict(), "loss": {"best": 1.0}}), "Track: expected the"),
@@ -276,4 +281,4 @@ def test_bad_input_is_refused(make, message):
 
 
 def test_a_track_starts_empty():
-    assert Track() == RobustRule().start(1.0).loss == FLAG.start(2.0).error
+    assert Track() == unhurried().start(1.0).loss == FLAG.start(2.0).error

@@ -51,7 +51,7 @@ class AutoL2:
     ...     _ = auto.step(loss)
     ...     optimizer.step()
     >>> auto.history
-    [(100, 0.2)]
+    [(30, 0.2), (60, 0.02)]
     """
 
     def __init__(self, optimizer: Optimizer, weight_decay: float | None = None, *, rule: Rule | None = None) -> None:

@@ -221,34 +221,39 @@ class RobustRule(Rule):
     scatter of the measurements. λ is divided when `wait` decay times have passed since the last division and `patience` since the last
     improvement of either. A saturated accuracy does not improve, and thereby leaves the decision to the loss.
 
-    By the paper's law performance peaks after a time that is proportional to the decay time. A coefficient whose decay time is longer than
-    the rest of the run cannot do its work: with a `horizon`, λ is not divided below (1 − m)/(η · remaining steps).
+    By the paper's law performance peaks after a time that is proportional to the decay time. A coefficient whose decay time is long beside
+    the rest of the run cannot do its work: with a `horizon`, λ is not divided below reach · (1 − m)/(η · remaining steps).
+
+    The defaults of `wait`, `patience`, `memory` and `reach` are those of a trial on the validation split of MNIST (three seeds, runs of
+    5,000 and 6,000 steps on 5,000 and 50,000 images): with 1, ½, ¼ and 1, the first choice, λ stayed too large.
 
     Args:
         factor: above 1; 10 as in the published rule.
-        wait: decay times between two divisions, at least: one, since the weights still remember the former λ.
+        wait: decay times between two divisions, at least; long stages at a large λ cost a short run more than they bring.
         patience: decay times without improvement: long enough to see one through the noise, short beside `wait`.
         memory: decay times of the smoothing: less than `patience`, or the smoothed value lags behind the decision.
         tolerance: standard errors of an improvement.
         fewest: measurements in a decay time, at least.
+        reach: decay times that the rest of the run must hold at the next λ, where there is a `horizon`.
         smallest: λ is not divided below it.
         horizon: steps of the whole run; None where they are not known.
         every: steps between measurements.
 
-    >>> rule, states = RobustRule(horizon=300), []
+    >>> rule, states = RobustRule(horizon=100), []
     >>> states.append(rule.start(1.0))
-    >>> for step in range(0, 300, 10):  # a loss that never improves; a decay time is 100 steps at λ = 0.1
+    >>> for step in range(0, 100, 10):  # a loss that never improves; a decay time is 100 steps at λ = 0.1
     ...     states.append(rule(states[-1], Signal(step, loss=1.0, accuracy=None, learning_rate=0.1)))
     >>> sorted({state.weight_decay for state in states})
-    [0.1, 1.0]
+    [0.0625, 0.1, 1.0]
     """
 
     factor: float = 10.0
-    wait: float = 1.0
-    patience: float = 0.5
-    memory: float = 0.25
+    wait: float = 0.25
+    patience: float = 0.1
+    memory: float = 0.05
     tolerance: float = 1.0
     fewest: int = 10
+    reach: float = 0.25
     smallest: float = 0.0
     horizon: int | None = None
     every: int = 10
@@ -304,7 +309,7 @@ class RobustRule(Rule):
         if self.horizon is None:
             return self.smallest
         remaining = (self.horizon - step) * rate
-        return max(self.smallest, 1 / remaining) if remaining > 0 else math.inf
+        return max(self.smallest, self.reach / remaining) if remaining > 0 else math.inf
 
 
 def _same_fields(cls: type, values: Mapping[str, Any]) -> None:

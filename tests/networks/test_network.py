@@ -70,7 +70,7 @@ def test_a_network_that_is_no_stack_trains_to_least_squares():
 
 def test_cost_and_probe_need_nothing_but_the_interface():
     assert run_of().cost().memory_bytes == 2 * 8 * (6 * 3 + 20)
-    assert Line(3).probed() == Line(3)
+    assert Line(3).probed() == (Line(3), 1.0)
     assert run_of().probe(Context()) > 0
 
 
@@ -84,4 +84,5 @@ def test_a_stack_counts_the_floats_of_all_its_layers():
     stack = ResidualStack(Perceptron(state=4, width=8), depth=300)
     assert stack.floats(0) == (300 * 64, 0)
     assert stack.floats(10) == (300 * 64, 300 * 10 * (8 + 16))
-    assert stack.probed().depth == 256
+    assert stack.probed() == (stack.at_depth(256), 300 / 256)
+    assert stack.at_depth(8).probed() == (stack.at_depth(8), 1.0)

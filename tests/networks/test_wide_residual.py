@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -136,3 +137,18 @@ def test_normalisation_makes_the_function_blind_to_the_size_of_what_precedes_it(
 def test_what_makes_no_network_is_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_what_stands_for_a_large_network_is_small_and_says_how_much_larger_that_is():
+    large = WideResidual(4, 10)
+    small, times = large.probed()
+    assert small == WideResidual(1, 1)
+    # 27 convolutions of 3 × 3 and three shortcuts, by hand: 9 · inputs · outputs · 32²/4^(group − 1)
+    widths = (16, 160, 320, 640)
+    count = 9 * 3 * 16 * 1024 + sum(
+        9 * (2 * before * own + 7 * own * own) * 1024 // 4**group
+        for group, (before, own) in enumerate(itertools.pairwise(widths))
+    )
+    assert large._multiplications() * 1024 == pytest.approx(count)
+    assert times == large._multiplications() / small._multiplications()
+    assert WideResidual(1, 1).probed() == (WideResidual(1, 1), 1.0)

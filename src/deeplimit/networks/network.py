@@ -61,9 +61,9 @@ class Network(ABC):
     def floats(self, samples: int) -> tuple[int, int]:
         """Numbers of one member, to estimate memory: its parameters, and the activations that a gradient keeps of so many samples."""
 
-    def probed(self) -> Network:
-        """The network that stands for this one where time is estimated; its cost is that of this one times its share of the depth."""
-        return self
+    def probed(self) -> tuple[Network, float]:
+        """A network that is timed in the place of this one, and how many times as much this one costs."""
+        return self, 1.0
 
     def engine_title(self, engine: str, *, like: Tensor) -> str:
         """What evaluates the network, for the record; `like` is a tensor on the device in use."""

@@ -139,9 +139,10 @@ class ResidualStack(Network):
         weights = sum(math.prod(shape) for shape in self.branch.shapes.values())
         return self.depth * weights, self.depth * samples * (2 * state + 2 * weights // max(1, 2 * state))
 
-    def probed(self) -> ResidualStack:
+    def probed(self) -> tuple[ResidualStack, float]:
         """The network cut to 256 layers: what a layer costs does not depend on how many there are."""
-        return self.at_depth(min(self.depth, 256))
+        shallow = min(self.depth, 256)
+        return self.at_depth(shallow), self.depth / shallow
 
     def engine_title(self, engine: str, *, like: Tensor) -> str:
         """The title of the engine that evaluates the branch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,6 +102,17 @@ class WideResidual(ImageNetwork):
             before, lines = inputs * pixels // lines**2, lines * (2 if first and group > 1 else 1)
             kept, inputs = kept + 2 * (before + width * pixels // lines**2), width
         return self.size, samples * (kept + 2 * inputs * pixels // lines**2)
+
+    def probed(self) -> tuple[WideResidual, float]:
+        """The network with one block a group and K = 1, in proportion to the multiplications of all convolutions."""
+        small = dataclasses.replace(self, blocks=1, widen=1)
+        return small, self._multiplications() / small._multiplications()
+
+    def _multiplications(self) -> int:
+        """Of all convolutions, for a map of the size of the image."""
+        areas = {f"group{group}": 0.25 ** (group - 1) for group in range(1, GROUPS + 1)}
+        kernels = {role: math.prod(shape) for role, shape in self.shapes.items() if len(shape) > 2}
+        return round(sum(size * areas.get(role.split(".")[0], 1.0) for role, size in kernels.items()))
 
     def _blocks(self) -> Iterator[tuple[str, int, bool]]:
         """Name, group and whether it is the first of its group, of every block."""

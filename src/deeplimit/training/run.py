@@ -120,13 +120,14 @@ class TrainingRun:
         return Cost(layers * members * (self.iterations + 1), memory, disk)
 
     def probe(self, context: Context) -> float:
-        """Seconds to expect: a few iterations, at part of a large depth, in proportion; what a run costs besides is taken off."""
-        shallow = tuple({n.depth: n for n in (network.probed() for network in self.networks)}.values())
+        """Seconds to expect: a few iterations, of a small network for a large one, in proportion; what a run costs besides is taken off."""
+        stands = [network.probed() for network in self.networks]
+        shallow = tuple({network.depth: network for network, _ in stands}.values())
         few, more = (dataclasses.replace(self, networks=shallow, iterations=n) for n in (2, 6))
         seconds = [_seconds(sample, context) for sample in (few, few, more)]  # the first warms up
         per_iteration = max(seconds[2] - seconds[1], 0.0) / 4
-        layers = sum(n.depth for n in self.networks) / sum(n.depth for n in shallow)
-        return seconds[1] + per_iteration * layers * self.iterations
+        times = sum(times * network.depth for network, times in stands) / sum(network.depth for network in shallow)
+        return seconds[1] + per_iteration * times * self.iterations
 
     def _rows(self, entries: list[Entry]) -> Iterator[Row]:
         own = {name: getattr(self.optimizer, name, None) for name in ("learning_rate", "weight_decay")}

@@ -31,7 +31,7 @@ def test_a_horizon_is_ten_decay_times() -> None:
 
 def test_curves_are_those_of_one_run_and_seed(rows: pl.DataFrame) -> None:
     found = list(curves(rows, TEST))
-    assert len(found) == 17 * 5
+    assert len(found) == 21 * 5
     for labels, times, values in found:
         assert times == sorted(times)
         assert len(times) == len(values)
@@ -42,7 +42,7 @@ def test_curves_are_those_of_one_run_and_seed(rows: pl.DataFrame) -> None:
 
 
 def test_peaks_are_where_the_law_says(rows: pl.DataFrame) -> None:
-    found = peaks(rows.filter(learning_rate=0.05), within=0.0)
+    found = peaks(rows.filter(learning_rate=0.05, setting="constant"), within=0.0)
     assert len(found) == 5 * 5  # of the law; longer horizons than the runs are left out, and λ = 0
     # 0.5 exp(−u⁴/1.5⁴) + u/1000 is least where 2 u³/1.5⁴ exp(−u⁴/1.5⁴) = 1/1000
     u = min((k / 1000 for k in range(1, 5000)), key=lambda v: 0.5 * math.exp(-((v / 1.5) ** 4)) + v / 1000)

@@ -51,7 +51,7 @@ def test_peaks_are_where_the_law_says(rows: pl.DataFrame) -> None:
         assert u < 1.1 * ticks  # a measurement
         assert ticks < 1.1 * math.exp(0.2) * u  # and the window, because curves rise faster than they fall
         assert peak["value"] == pytest.approx(0.98 - 0.05 * peak["weight_decay"] - u / 1000, abs=1e-3)
-    earlier = peaks(rows.filter(learning_rate=0.05), within=0.01)
+    earlier = peaks(rows.filter(learning_rate=0.05, setting="constant"), within=0.01)
     assert all(a["time"] < b["time"] for a, b in zip(earlier, found, strict=True))
 
 

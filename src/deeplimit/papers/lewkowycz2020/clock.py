@@ -207,7 +207,7 @@ STUDY = Study(
                 f"lewkowycz2020.1.{kind}slope-{name}",
                 f"Performance peaks at a time t* proportional to 1/λ{said}.",
                 "abstract (the time law)",
-                f"slope of log t* against log λ, t* by {name.replace('-', ' ')}, validation split",
+                f"slope of log t* against log λ, t* by {name.replace('-', ' ')}, validation split{said}",
                 _slope(setting=setting, within=within),
                 expected=-1.0,
                 tolerance=0.15,

@@ -26,8 +26,8 @@ DELAY = Discrepancy(
         " learning rate would be a tenth of the wait."
     ),
     computed=(
-        "`PublishedRule` waits as the code does, `delay`/λ steps in their λ. `RobustRule` waits at least one decay time (1 − m)/(ηλ), which"
-        " has learning rate and momentum in it."
+        "`PublishedRule` waits as the code does, `delay`/λ steps in their λ. `RobustRule` counts in decay times (1 − m)/(ηλ), which"
+        " have learning rate and momentum in them."
     ),
     claim_ids=(
         "lewkowycz2020.6.refractory",

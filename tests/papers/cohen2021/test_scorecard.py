@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from deeplimit.papers.cohen2021.scorecard import PUBLISHED, UNKNOWN, scorecard
+from deeplimit.papers.cohen2021.scorecard import PUBLISHED, scorecard
+from deeplimit.papers.marion2024.scorecard import UNKNOWN
 from tests.papers.marion2024.test_scorecard import MACHINE, RUN
 
 

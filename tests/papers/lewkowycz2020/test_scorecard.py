@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from deeplimit.papers import load
-from deeplimit.papers.cohen2021.scorecard import UNKNOWN
 from deeplimit.papers.lewkowycz2020.scorecard import PUBLISHED, scorecard
+from deeplimit.papers.marion2024.scorecard import UNKNOWN
 from tests.papers.marion2024.test_scorecard import MACHINE, RUN
 
 

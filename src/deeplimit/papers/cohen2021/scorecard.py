@@ -5,11 +5,10 @@ Ours are those that every report derives from its record; see `marion2024.scorec
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from deeplimit.papers.marion2024.scorecard import scorecard as answers
+from deeplimit.papers.marion2024.scorecard import partly_known
 from deeplimit.report.document import ScoreRow
 
 PUBLISHED = {
@@ -20,7 +19,17 @@ PUBLISHED = {
 }
 """Variable -> answer of the index, of those that are known here."""
 
-UNKNOWN = "not looked up"
+OWN = {
+    "dataset splits": (
+        "synthetic pairs and the part `train` of MNIST, all trained on; where a subset is taken `record.json` has the SHA-256 of its"
+        " places in the original files"
+    ),
+    "open datasets": (
+        "synthetic: `runs/*/run.json` has distribution and seeds; MNIST from the original files, by checksum; `record.json` has the"
+        " SHA-256 of what was drawn"
+    ),
+}
+"""Variable -> evidence where it is another than for synthetic data alone."""
 
 
 def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
@@ -33,22 +42,4 @@ def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
     >>> [row.published for row in rows if row.variable == "hardware specification"]
     ['No']
     """
-    rows = (dataclasses.replace(row, published=PUBLISHED.get(row.variable, UNKNOWN)) for row in answers(record))
-    return tuple(dataclasses.replace(row, **OWN.get(row.variable, {})) for row in rows)
-
-
-OWN: dict[str, dict[str, str]] = {
-    "dataset splits": {
-        "evidence": (
-            "synthetic pairs and the part `train` of MNIST, all trained on; where a subset is taken `record.json` has the SHA-256 of its"
-            " places in the original files"
-        )
-    },
-    "open datasets": {
-        "evidence": (
-            "synthetic: `runs/*/run.json` has distribution and seeds; MNIST from the original files, by checksum; `record.json` has the"
-            " SHA-256 of what was drawn"
-        )
-    },
-}
-"""Variable -> evidence where it is another than for synthetic data alone."""
+    return partly_known(record, published=PUBLISHED, evidence=OWN)

@@ -5,12 +5,10 @@ Ours are those that every report derives from its record; see `marion2024.scorec
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from deeplimit.papers.cohen2021.scorecard import UNKNOWN
-from deeplimit.papers.marion2024.scorecard import scorecard as answers
+from deeplimit.papers.marion2024.scorecard import partly_known
 from deeplimit.report.document import ScoreRow
 
 PUBLISHED = {
@@ -44,11 +42,4 @@ def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
     >>> [row.published for row in rows if row.variable == "open source code"]
     ['No']
     """
-    return tuple(
-        dataclasses.replace(
-            row,
-            published=PUBLISHED.get(row.variable, UNKNOWN),
-            evidence=OWN.get(row.variable, row.evidence),
-        )
-        for row in answers(record)
-    )
+    return partly_known(record, published=PUBLISHED, evidence=OWN)

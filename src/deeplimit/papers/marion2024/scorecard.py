@@ -7,6 +7,7 @@ that an answer is *Yes* only where the machine wrote down what it takes (docs/sc
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,30 @@ def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
         "experiment set-up": _setup(runs),
     }
     return tuple(ScoreRow(variable, answer, *ours[variable]) for variable, answer in PUBLISHED.items())
+
+
+UNKNOWN = "not looked up"
+"""In the place of an answer of the index."""
+
+
+def partly_known(
+    record: Mapping[str, Any], *, published: Mapping[str, str], evidence: Mapping[str, str]
+) -> tuple[ScoreRow, ...]:
+    """The nine variables of another paper, of which the index's answers are known in part.
+
+    Args:
+        record: as of `scorecard`.
+        published: variable -> the index's answer; the others were not looked up.
+        evidence: variable -> ours, where it is another than for synthetic data.
+    """
+    return tuple(
+        dataclasses.replace(
+            row,
+            published=published.get(row.variable, UNKNOWN),
+            evidence=evidence.get(row.variable, row.evidence),
+        )
+        for row in scorecard(record)
+    )
 
 
 def _answer(have: Sequence[bool], evidence: str) -> Answer:

@@ -62,7 +62,8 @@ class TrainingRun:
         batches: mini-batches; None for all data in each update. An epoch is a pass over the data.
         stop: when a member stops before the last iteration.
         decay: how the learning rate changes from epoch to epoch.
-        rule: how the L2 coefficient of each member changes from update to update (AutoL2); the optimiser's is the first one.
+        rule: how the L2 coefficient of each member changes from update to update (AutoL2); the optimiser's is the first one. It sees the
+            loss, and where there are several outputs the accuracy as in `HeldOut`.
         augmentation: what is done to every mini-batch before it is trained on.
         keep_weights: whether the final weights are kept beside the rows.
         labels: further columns of the rows; no part of the run's identity.
@@ -212,7 +213,9 @@ class _Loop:
         import torch
 
         for depth, info in infos.items():
-            rules, accuracy = self.rules[depth], accuracy_of(info.output, self.batch[depth][1])
+            rules = self.rules[depth]
+            # Of one output the largest always is the first: that is no accuracy.
+            accuracy = accuracy_of(info.output, self.batch[depth][1]) if info.output.shape[-1] > 1 else None
             changed = rules.measure(self.optimizer, step=self.iteration, loss=info.loss, accuracy=accuracy)
             self._set_optimizer(depth)
             decays = Observation("weight_decay", torch.tensor(rules.weight_decay, dtype=torch.float64))

@@ -79,6 +79,20 @@ def test_a_rule_changes_nothing_but_the_coefficient():
     assert all((contexts[1].weights[name] == w).all() for name, w in contexts[0].weights.items())
 
 
+def test_a_single_output_has_no_accuracy():
+    """It would be 1 in every batch, and a tie is a stall."""
+    falling = TrainingRun(
+        (FullyConnected(3, (), 1),),
+        GaussianPairs(12, 3, 1),
+        SGD(0.01, weight_decay=0.5),
+        iterations=30,
+        measures=(),
+        rule=PublishedRule(None, factor=3.0, delay=1.0, every=2),
+    )
+    rows = frame(falling.run(Context()))
+    assert rows.filter(quantity="weight_decay")["iteration"].to_list() == [0]
+
+
 def test_a_member_that_diverges_keeps_its_coefficient():
     rows = frame(
         dataclasses.replace(RUN, optimizer=SGD((0.1, 1e30), weight_decay=0.5), measures=(Drift(At((0,))),)).run(

@@ -37,12 +37,13 @@ class MemberRules:
         """λ of each member."""
         return tuple(state.weight_decay for state in self.states)
 
-    def measure(self, optimizer: Optimizer, *, step: int, loss: Tensor, accuracy: Tensor) -> list[bool]:
+    def measure(self, optimizer: Optimizer, *, step: int, loss: Tensor, accuracy: Tensor | None) -> list[bool]:
         """Take note of losses and accuracies `[E]` before the update of a step; for each member, whether its λ has changed."""
         own, before = _with_decay(optimizer), self.weight_decay
         rates = _per_member(own.learning_rate, len(self.states))
         momentum = own.momentum if isinstance(own, SGD) else 0.0
-        measured = zip(self.states, loss.tolist(), accuracy.tolist(), rates, strict=True)
+        accuracies = [None] * len(self.states) if accuracy is None else accuracy.tolist()
+        measured = zip(self.states, loss.tolist(), accuracies, rates, strict=True)
         self.states = [self.rule(state, Signal(step, lo, acc, rate, momentum)) for state, lo, acc, rate in measured]
         return [old != new for old, new in zip(before, self.weight_decay, strict=True)]
 

@@ -13,6 +13,7 @@ from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import power_law_over_seeds
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.papers.lewkowycz2020.law import accuracy_curve
 from deeplimit.papers.lewkowycz2020.mnist import BUDGETS, RATE, REPLICATES, constants
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, best_until, curves, mean_of, peaks
 from deeplimit.papers.marion2024.common import only
@@ -169,8 +170,8 @@ def _interpolated(accuracies: Mapping[float, float], decay: float) -> float:
 def _against_decay(rows: pl.DataFrame) -> list[Panel]:
     """Accuracy against λ in fixed budgets and in a time proportional to 1/λ; predicted and best λ against the budget."""
     own, known = _constants(rows), budgets(rows)
-    lines = [_curve(best_until(own, budget, quantity=TEST), f"{budget:,} steps") for budget in known]
-    lines.append(_curve(_at_their_peaks(rows), "10/(ηλ) steps"))
+    lines = [accuracy_curve(best_until(own, budget, quantity=TEST), f"{budget:,} steps") for budget in known]
+    lines.append(accuracy_curve(_at_their_peaks(rows), "10/(ηλ) steps"))
     best = [best_decay(mean_of(best_until(own, budget))) for budget in known]
     said = [[p.value for p in predictions(rows, budget).values()] for budget in known]
     middle = [math.exp(sum(map(math.log, values)) / len(values)) for values in said]
@@ -188,14 +189,6 @@ def _against_decay(rows: pl.DataFrame) -> list[Panel]:
             yscale="log",
         ),
     ]
-
-
-def _curve(table: Mapping[int, Mapping[float, float]], label: str) -> Curve:
-    """Mean and range over seeds against λ > 0."""
-    decays = sorted(decay for decay in next(iter(table.values())) if decay > 0)
-    values = [[own[decay] for own in table.values()] for decay in decays]
-    means = [sum(column) / len(column) for column in values]
-    return Curve(decays, means, label, low=[min(c) for c in values], high=[max(c) for c in values])
 
 
 STUDY = Study(

@@ -10,10 +10,9 @@ from deeplimit.data import OVERALL, Chain, FixedPairs, Flip, Images, Mixup, Padd
 from deeplimit.figures import Figure, Panel
 from deeplimit.measures import Every, FullLoss, Geometric, HeldOut
 from deeplimit.networks import Convolutional, WideResidual
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.contest import claims, figure, rules
-from deeplimit.papers.lewkowycz2020.law import clock_panel, definitions_panel, slope
-from deeplimit.papers.lewkowycz2020.reading import TRAINED, horizon
+from deeplimit.papers.lewkowycz2020.law import best_fit, clock_panel, definitions_panel, slope
+from deeplimit.papers.lewkowycz2020.reading import horizon
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study, Tiered
@@ -116,10 +115,8 @@ def _constants(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fits(rows: pl.DataFrame) -> Measured:
-    """The best training accuracy over λ, by seed."""
-    own = only(rows, setting="constant", quantity=TRAINED)
-    best = [max(own.filter(seed=seed)["value"].to_list()) for seed in sorted(set(own["seed"]))]
-    return mean_over_seeds(best, "best final training accuracy over λ")
+    """The best training accuracy of the constants."""
+    return best_fit(_constants(rows))
 
 
 def _law(rows: pl.DataFrame) -> list[Panel]:

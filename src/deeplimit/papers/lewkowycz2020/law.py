@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from deeplimit.claims import Measured
 from deeplimit.figures import Curve, Panel
 from deeplimit.fits import power_law_over_seeds
-from deeplimit.papers.lewkowycz2020.reading import VALIDATION, geometric_mean, peaks
+from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.papers.lewkowycz2020.reading import TRAINED, VALIDATION, geometric_mean, peaks
+from deeplimit.papers.marion2024.common import only
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,3 +90,22 @@ def banded(values: Mapping[float, list[float]], label: str) -> Curve:
         low=[min(c) for c in columns],
         high=[max(c) for c in columns],
     )
+
+
+def accuracy_curve(table: Mapping[int, Mapping[float, float]], label: str) -> Curve:
+    """Mean and range over seeds against λ > 0, of seed -> λ -> accuracy.
+
+    >>> accuracy_curve({0: {0.1: 0.5, 0.0: 1.0}, 1: {0.1: 0.75, 0.0: 1.0}}, "").y
+    [0.625]
+    """
+    decays = sorted(decay for decay in next(iter(table.values())) if decay > 0)
+    columns = [[own[decay] for own in table.values()] for decay in decays]
+    means = [sum(column) / len(column) for column in columns]
+    return Curve(decays, means, label, low=[min(c) for c in columns], high=[max(c) for c in columns])
+
+
+def best_fit(rows: pl.DataFrame) -> Measured:
+    """The best training accuracy at the end over λ, by seed."""
+    own = only(rows, quantity=TRAINED)
+    best = [max(own.filter(seed=seed)["value"].to_list()) for seed in sorted(set(own["seed"]))]
+    return mean_over_seeds(best, "best final training accuracy over λ")

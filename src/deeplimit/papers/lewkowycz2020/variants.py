@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
-from deeplimit.figures import Curve, Figure, Panel
+from deeplimit.figures import Figure, Panel
 from deeplimit.networks import FullyConnected
 from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.budgets import best_decay
 from deeplimit.papers.lewkowycz2020.contest import final
-from deeplimit.papers.lewkowycz2020.law import clock_panel, slope
+from deeplimit.papers.lewkowycz2020.law import accuracy_curve, best_fit, clock_panel, slope
 from deeplimit.papers.lewkowycz2020.mnist import BATCH, RATE, REPLICATES, SAMPLES, run_of
-from deeplimit.papers.lewkowycz2020.reading import TRAINED, geometric_mean, horizon
+from deeplimit.papers.lewkowycz2020.reading import geometric_mean, horizon
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study
@@ -70,21 +70,15 @@ def _slope(setting: str) -> Callable[[pl.DataFrame], Measured]:
 
 
 def _narrow_fits(rows: pl.DataFrame) -> Measured:
-    """The best training accuracy of the narrow network over λ, by seed."""
-    own = only(rows, setting="narrow", quantity=TRAINED)
-    best = [max(own.filter(seed=seed)["value"].to_list()) for seed in sorted(set(own["seed"]))]
-    return mean_over_seeds(best, "best training accuracy over λ")
+    """The best training accuracy of the narrow network."""
+    return best_fit(only(rows, setting="narrow"))
 
 
 def _panels(rows: pl.DataFrame) -> list[Panel]:
     """Final accuracy against λ with a schedule; t_* on the clock for AdamW and for the narrow network."""
-    lines = []
-    for budget, name in sorted((int(name.split("-")[1]), name) for name in _scheduled(rows)):
-        table = final(only(rows, setting=name), budget)
-        decays = sorted(decay for decay in next(iter(table.values())) if decay > 0)
-        columns = [[own[decay] for own in table.values()] for decay in decays]
-        mean, low, high = [sum(c) / len(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
-        lines.append(Curve(decays, mean, f"{budget:,} steps", low=low, high=high))
+    budgets = sorted((int(name.split("-")[1]), name) for name in _scheduled(rows))
+    tables = {budget: final(only(rows, setting=name), budget) for budget, name in budgets}
+    lines = [accuracy_curve(table, f"{budget:,} steps") for budget, table in tables.items()]
     clocks = clock_panel({"AdamW": only(rows, setting="AdamW"), "4 hidden units": only(rows, setting="narrow")})
     return [
         Panel(lines, "λ", "final test accuracy", title="learning-rate schedule", xscale="log"),

@@ -9,6 +9,7 @@ from deeplimit.networks.initialisation import ByRole, Initialisation, OwnInitial
 from deeplimit.networks.maps import Dense, LastCoordinates, LinearMap, Padding
 from deeplimit.networks.network import Network, Parameters
 from deeplimit.networks.stack import ResidualStack, as_stack, ensemble, member
+from deeplimit.networks.staged import Kernels, StagedResidual
 from deeplimit.networks.wide_residual import WideResidual
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Dense",
     "FullyConnected",
     "Initialisation",
+    "Kernels",
     "LastCoordinates",
     "LinearMap",
     "Network",
@@ -24,6 +26,7 @@ __all__ = [
     "Padding",
     "Parameters",
     "ResidualStack",
+    "StagedResidual",
     "WideResidual",
     "as_stack",
     "effective",

@@ -41,8 +41,8 @@ class StagedResidual(ImageNetwork):
     """h_{k+1} = ReLU(h_k + Δ_k ∗ ReLU(A_k ∗ h_k)): blocks of two 3 × 3 convolutions in stages of growing width.
 
     Before them stands ReLU(stem ∗ x), a 3 × 3 convolution, after them the mean over the map (4 × 4 for images of 32 × 32) and a dense
-    layer. Stage s = 1, 2, … has 2^(s−1) · base channels. From the second on its first block has stride 2 in A, and a 1 × 1 convolution of h of
-    stride 2 in the place of h. There are no biases but that of the dense layer, and no normalisation.
+    layer. Stage s = 1, 2, … has 2^(s−1) · base channels. From the second on its first block has stride 2 in A, and a 1 × 1 convolution of
+    h of stride 2 in the place of h. There are no biases but that of the dense layer, and no normalisation.
 
     Reference: Cohen et al. 2021, the convolutional networks of the released code, where base is 64 and all of the above is as here. The
     start is assumed to be PyTorch's own, since the code calls no other: all entries, the biases too, uniform on ±1/√fan-in.

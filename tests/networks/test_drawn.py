@@ -29,6 +29,24 @@ def test_entries_have_the_mean_and_the_deviation_of_their_role():
     assert params["b"].tolist() == [1.5] * 4
 
 
+class Uniform(Three):
+    """The same moments, with uniform entries in one role."""
+
+    def law(self, role):
+        return "uniform" if role == "a" else "normal"
+
+
+def test_uniform_entries_have_the_same_moments_and_end_at_root_three_deviations():
+    params, others = Uniform().initialise(0), Three().initialise(0)
+    centred = (params["a"].double() - 2.0) / 0.5
+    assert abs(float(centred.mean())) < 0.02
+    assert abs(float(centred.std()) - 1.0) < 0.01
+    assert 0.999 * 3**0.5 < float(centred.abs().max()) <= 3**0.5 + 1e-6
+    assert abs(float(centred.pow(4).mean()) - 9 / 5) < 0.02  # 3 for normal entries
+    assert float((others["a"] - 2.0).abs().max()) > 0.5 * 3**0.5
+    assert all(torch.equal(params[role], others[role]) for role in ("b", "c"))
+
+
 def test_the_shapes_say_what_is_trained_and_how_much():
     assert Three().trainable == tuple(Three().initialise(0)) == ("a", "b", "c")
     assert Three().size == 60000 + 4 + 3

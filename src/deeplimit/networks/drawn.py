@@ -1,10 +1,10 @@
-"""Networks whose parameters start as independent normal entries."""
+"""Networks whose parameters start as independent entries, normal or uniform."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deeplimit.draws import Draw, NamedDraw, Stream
 from deeplimit.networks.network import Network, Parameters
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+Law = Literal["normal", "uniform"]
+
 
 class DrawnNetwork(Network):
-    """A network that is known by the shapes of its parameters, and by the mean and deviation of their entries at the start."""
+    """A network that is known by the shapes of its parameters, and by mean, deviation and law of their entries at the start."""
 
     @property
     @abstractmethod
@@ -25,6 +27,10 @@ class DrawnNetwork(Network):
     @abstractmethod
     def start(self, role: str) -> tuple[float, float]:
         """Mean and standard deviation of the entries at the start."""
+
+    def law(self, role: str) -> Law:
+        """The law of the entries at the start: `normal`, or `uniform` on mean ± √3 · deviation."""
+        return "normal"
 
     @property
     def trainable(self) -> tuple[str, ...]:
@@ -39,7 +45,7 @@ class DrawnNetwork(Network):
     def initialise(
         self, seed: int | Stream = 0, *, draw: Draw | None = None, dtype: torch.dtype | None = None
     ) -> Parameters:
-        """Independent normal entries; roles of deviation 0 take no random number."""
+        """Independent entries; roles of deviation 0 take no random number."""
         import torch
 
         stream = seed if isinstance(seed, Stream) else (draw or NamedDraw()).stream(seed)
@@ -48,6 +54,9 @@ class DrawnNetwork(Network):
             mean, std = self.start(role)
             if std == 0:
                 return torch.full(shape, mean)
-            return mean + std * torch.randn(shape, generator=stream.generator(role))
+            generator = stream.generator(role)
+            if self.law(role) == "uniform":
+                return mean + math.sqrt(3) * std * (2 * torch.rand(shape, generator=generator) - 1)
+            return mean + std * torch.randn(shape, generator=generator)
 
         return {role: drawn(role, shape).to(dtype or torch.float32) for role, shape in self.shapes.items()}

@@ -4,19 +4,26 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
-from deeplimit.training import SGD, Adam, StepDecay, TorchOptimizer
+from deeplimit.training import SGD, Adam, CosineDecay, StepDecay, TorchOptimizer
 
 
-def test_rates_are_those_of_pytorchs_scheduler():
+@pytest.mark.parametrize(
+    ("decay", "build", "last"),
+    [
+        (StepDecay(5, 0.1), lambda sgd: torch.optim.lr_scheduler.StepLR(sgd, 5, 0.1), 3e-4),
+        (CosineDecay(17), lambda sgd: torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 17), 0.3 * 0.00851),
+    ],
+)
+def test_rates_are_those_of_pytorchs_scheduler(decay, build, last):
     parameter = torch.nn.Parameter(torch.zeros(1))
     known = torch.optim.SGD([parameter], 0.3)
-    scheduler = torch.optim.lr_scheduler.StepLR(known, 5, 0.1)
+    scheduler = build(known)
     for epoch in range(17):
-        rate = StepDecay(5, 0.1)(SGD(0.3), epoch).learning_rate
-        assert rate == pytest.approx(known.param_groups[0]["lr"], rel=1e-12)
+        rate = decay(SGD(0.3), epoch).learning_rate
+        assert rate == pytest.approx(known.param_groups[0]["lr"], rel=1e-9)
         known.step()
         scheduler.step()
-    assert rate == pytest.approx(3e-4)
+    assert rate == pytest.approx(last, rel=1e-3)
 
 
 @pytest.mark.parametrize("optimizer", [Adam((0.1, 0.2), layer_factor=True), TorchOptimizer("RMSprop", 0.1)])
@@ -31,3 +38,8 @@ def test_nothing_but_the_rate_changes(optimizer):
 def test_what_is_no_decay_is_refused(every, factor, message):
     with pytest.raises(InputError, match=message):
         StepDecay(every, factor)
+
+
+def test_a_cosine_takes_at_least_one_epoch():
+    with pytest.raises(InputError, match="epochs: expected"):
+        CosineDecay(0)

@@ -57,6 +57,16 @@ class Network(ABC):
             engine: how stacks are evaluated, `auto` or a name; networks without a stack have one way alone.
         """
 
+    def in_training(
+        self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto"
+    ) -> tuple[Tensor, Parameters]:
+        """The output as training sees it, and roles that are not trained but change with every batch, as they are after this one.
+
+        Such are the running averages of a batch normalisation, which `__call__` uses in the place of the statistics of the batch. Without
+        any, training and evaluation see the same.
+        """
+        return self(params, x, engine=engine), {}
+
     @abstractmethod
     def floats(self, samples: int) -> tuple[int, int]:
         """Numbers of one member, to estimate memory: its parameters, and the activations that a gradient keeps of so many samples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeplimit.training.batches import Batches, Feed, distinct_batches
-from deeplimit.training.decay import StepDecay
+from deeplimit.training.decay import CosineDecay, Decay, StepDecay
 from deeplimit.training.losses import CrossEntropy, LossFunction, SquaredError
 from deeplimit.training.members import checksum, draw_members
 from deeplimit.training.optimizers import SGD, Adam, CoordinateClip, GradientFlow, NormClip, Optimizer, TorchOptimizer
@@ -16,7 +16,9 @@ __all__ = [
     "Adam",
     "Batches",
     "CoordinateClip",
+    "CosineDecay",
     "CrossEntropy",
+    "Decay",
     "EpochStop",
     "Feed",
     "GradientFlow",

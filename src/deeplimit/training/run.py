@@ -17,7 +17,7 @@ from deeplimit.networks import Network
 from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.records.identity import LATER
 from deeplimit.training.batches import Batches, Feed
-from deeplimit.training.decay import StepDecay
+from deeplimit.training.decay import Decay
 from deeplimit.training.l2.members import MemberRules
 from deeplimit.training.l2.rules import Rule
 from deeplimit.training.losses import LossFunction, SquaredError
@@ -81,7 +81,7 @@ class TrainingRun:
     dtype: str = "float64"
     batches: Batches | None = field(default=None, metadata=LATER)
     stop: EpochStop | None = field(default=None, metadata=LATER)
-    decay: StepDecay | None = field(default=None, metadata=LATER)
+    decay: Decay | None = field(default=None, metadata=LATER)
     keep_weights: bool = field(default=True, metadata=LATER)
     rule: Rule | None = field(default=None, metadata=LATER)
     augmentation: Augmentation | None = field(default=None, metadata=LATER)

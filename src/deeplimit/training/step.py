@@ -36,11 +36,19 @@ class State:
 
 @dataclass(frozen=True)
 class Info:
-    """What a step saw before its update: losses `[E]`, gradients by role, and the outputs on the batch, `[E, n, d′]`."""
+    """What a step saw before its update.
+
+    Args:
+        loss: `[E]`.
+        grads: gradients by role.
+        output: of the batch, `[E, n, d′]`.
+        running: roles that are not trained but change with every batch, as they are after this one.
+    """
 
     loss: Tensor
     grads: Parameters
     output: Tensor
+    running: Parameters
 
 
 @dataclass(frozen=True)
@@ -74,19 +82,20 @@ class Step:
         import torch
 
         leaves = {role: params[role].detach().requires_grad_() for role in self.network.trainable}
-        output = self.network({**params, **leaves}, batch[0], engine=self.engine)
+        output, running = self.network.in_training({**params, **leaves}, batch[0], engine=self.engine)
         loss = self.loss(output, batch[1])
         # Members do not interact: the gradient of the sum holds the gradient of each.
         grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
-        return Info(loss.detach(), dict(zip(leaves, grads, strict=True)), output.detach())
+        return Info(loss.detach(), dict(zip(leaves, grads, strict=True)), output.detach(), running)
 
     def update(self, state: State, info: Info) -> State:
         """The state after one step."""
         alive = state.alive & info.loss.isfinite()
         trained = {role: state.params[role] for role in self.network.trainable}
         moved, slots = self.optimizer.update(self.network, trained, info.grads, state.slots)
+        moved |= info.running
         if not bool(alive.all()):
-            moved = {role: _where(alive, p, trained[role]) for role, p in moved.items()}
+            moved = {role: _where(alive, p, state.params[role]) for role, p in moved.items()}
         return State({**state.params, **moved}, slots, alive, state.iteration + 1)
 
     def __call__(self, state: State, batch: Batch) -> tuple[State, Info]:

@@ -90,6 +90,19 @@ def test_crops_are_those_of_a_loop():
     assert torch.equal(PaddedCrop(2)(x, y, generator=gen(3))[0], expected)
 
 
+def test_the_lines_around_may_have_a_colour_of_their_own():
+    x, y = batch(50)
+    colour = (1.0, -2.0, 0.5)
+    found, _ = PaddedCrop(2, border=colour)(x, y, generator=gen(3))
+    columns = torch.tensor(colour)[:, None, None]
+    expected = PaddedCrop(2)(x - columns, y, generator=gen(3))[0] + columns
+    torch.testing.assert_close(found, expected)
+    # Scaling commutes with a crop of raw images among black lines.
+    scaled = (PaddedCrop(2)(x, y, generator=gen(3))[0] - 0.25) / 0.5
+    torch.testing.assert_close(PaddedCrop(2, border=(-0.5,))((x - 0.25) / 0.5, y, generator=gen(3))[0], scaled)
+    assert not torch.allclose(PaddedCrop(2)((x - 0.25) / 0.5, y, generator=gen(3))[0], scaled)
+
+
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_shares_are_beta_distributed(alpha):
     shares = Mixup(alpha).draw(4000, gen())[:, 0].numpy()

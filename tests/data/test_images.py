@@ -9,7 +9,7 @@ import torch
 from deeplimit.checks import InputError
 from deeplimit.data import Images, Split, Standard, checksum_of_indices
 from deeplimit.data.files import VARIABLE, load
-from deeplimit.data.images import OVERALL
+from deeplimit.data.images import CIFAR_CHANNELS, OVERALL
 from deeplimit.data.sets import SETS
 from deeplimit.draws import NamedDraw, SequentialDraw
 from deeplimit.records import canonical
@@ -148,3 +148,13 @@ def test_the_stated_mean_and_deviation_are_those_of_all_pixels_of_the_part(name,
 
 def test_each_part_has_numbers_of_its_own():
     assert len(set(OVERALL.values())) == len(OVERALL) == 6
+
+
+def test_the_numbers_of_released_code_are_channel_means_and_mean_deviations_within_images():
+    real("cifar-10")
+    pixels = torch.from_numpy(load(SETS["cifar-10"], "train")[0][::5]).float() / 255  # 10,000 of the images
+    within, overall = pixels.std((2, 3)).mean(0), pixels.std((0, 2, 3))
+    for channel, (mean, sd) in enumerate(zip(CIFAR_CHANNELS.mean, CIFAR_CHANNELS.sd, strict=True)):
+        assert float(pixels[:, channel].mean()) == pytest.approx(mean, abs=0.003)
+        assert float(within[channel]) == pytest.approx(sd, abs=0.002)
+        assert float(overall[channel]) > sd + 0.03

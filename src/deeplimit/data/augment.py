@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
+from deeplimit.records.identity import LATER
 
 if TYPE_CHECKING:
     import torch
@@ -89,19 +90,21 @@ class Flip(Independent):
 
 @dataclass(frozen=True)
 class PaddedCrop(Independent):
-    """The image among `pad` lines of zeros on each side, cut back to its size at a random place.
+    """The image among `pad` lines of one colour on each side, cut back to its size at a random place.
 
-    Zeros are the mean of standardised images.
+    Zeros are the mean of standardised images. Code that crops before it standardises has black lines: −mean/sd of each channel here.
 
     Args:
         pad: number of lines.
         published: whether the first line and column of the cut are drawn from 0 … 2 pad − 1, as in the released code of Lewkowycz and
             Gur-Ari 2020, and not from all of 0 … 2 pad: images are then never shifted all the way to the left or upwards, and half a pixel
             to the right and downwards in the mean.
+        border: the number in the lines; one for each channel, or one for all.
     """
 
     pad: int = 4
     published: bool = False
+    border: tuple[float, ...] = field(default=(0.0,), metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse a number of lines that is not positive."""
@@ -123,7 +126,9 @@ class PaddedCrop(Independent):
         lines = numbers[..., 0, None] + torch.arange(height, device=x.device)
         columns = numbers[..., 1, None] + torch.arange(width, device=x.device)
         pixels = lines[..., :, None] * (width + 2 * self.pad) + columns[..., None, :]
-        padded = pad(x, (self.pad,) * 4).flatten(-2)
+        around = (self.pad,) * 4
+        border = x.new_tensor(self.border)[:, None, None]
+        padded = (pad(x - border, around) + border if any(self.border) else pad(x, around)).flatten(-2)
         return padded.gather(-1, pixels.flatten(-2)[..., None, :].expand(*x.shape[:-2], -1)).view(x.shape), y
 
 

@@ -57,6 +57,10 @@ OVERALL: Mapping[tuple[str, str], Standard] = MappingProxyType(
 """Set and part -> mean and deviation of all its pixels, of all channels together: sums of the bytes and of their squares in integers,
 divided by their number. Lewkowycz and Gur-Ari 2020 (released code) standardise each part by its own."""
 
+CIFAR_CHANNELS = Standard((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+"""The numbers for CIFAR-10 that much released code has, that of Cohen et al. 2021 for both parts: means of the channels over the part
+`train`, and deviations within an image, averaged over images."""
+
 
 @dataclass(frozen=True)
 class Images(Pairs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deeplimit.measures.blocks import BlockNorms
 from deeplimit.measures.depths import StateDistance, WeightDistance
 from deeplimit.measures.gaps import LayerGaps
 from deeplimit.measures.gradients import LayerGradients, PLRatio
@@ -23,6 +24,7 @@ from deeplimit.measures.statistics import DepthStatistics
 
 __all__ = [
     "At",
+    "BlockNorms",
     "Comparison",
     "DepthStatistics",
     "Drift",

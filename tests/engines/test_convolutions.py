@@ -116,7 +116,7 @@ def test_states_moments_and_engines_that_do_not_fit_are_refused():
         convolution_stack(h, theta, activation=GELU(), scale=1.0, moments=h.new_ones(2, 4))
     with pytest.raises(InputError, match=r"moments \(none without normalisation\): expected shape \(0"):
         convolution_stack(h, parameters(2, 4, norm=False), activation=GELU(), scale=1.0, moments=h.new_ones(2, 2, 2, 4))
-    with pytest.raises(InputError, match="engine: expected one of .*found 'torch'"):
+    with pytest.raises(InputError, match=r"engine: expected one of .*found 'torch'"):
         convolution_stack(h, theta, activation=GELU(), scale=1.0, engine="torch")
     assert (
         convolution_stack(one, theta, activation=GELU(), scale=1.0, moments=h.new_ones(2, 2, 2, 4))[0].shape

@@ -73,7 +73,7 @@ def convolution_stack(
     """
     checks.one_of("engine", engine, ("auto", "native", "reference"))
     _check(h, theta, moments)
-    if not _takes_native(engine, h, theta, activation=activation, moments=moments):
+    if not _takes_native(engine, activation, tensors=[h, *theta.values(), *(() if moments is None else (moments,))]):
         return _reference(h, theta, activation=activation, scale=scale, moments=moments)
     folded = theta if moments is None else _folded(theta, moments)
     tensors = [folded.get(role) for role in ROLES]
@@ -84,9 +84,7 @@ def convolution_stack(
     return last, found if moments is None and NORM_ROLES[0] in theta else None
 
 
-def _takes_native(
-    engine: str, h: Tensor, theta: Mapping[str, Tensor], *, activation: Activation, moments: Tensor | None
-) -> bool:
+def _takes_native(engine: str, activation: Activation, *, tensors: list[Tensor]) -> bool:
     """Whether the native engine computes this; under a transform of torch.func and in forward mode only the reference can.
 
     Raises:
@@ -94,19 +92,12 @@ def _takes_native(
     """
     if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
         return False
-    tensors = [h, *theta.values(), *(() if moments is None else (moments,))]
-    able = (
-        not MISSING
-        and type(activation) in ACTIVATIONS
-        and h.dtype in PRECISIONS
-        and all(t.device.type == "cpu" and t.dtype == h.dtype for t in tensors)
-        and not torch.is_autocast_enabled("cpu")
-    )
+    kinds = {(t.dtype, t.device.type) for t in tensors}
+    known = type(activation) in ACTIVATIONS and kinds in ({(dtype, "cpu")} for dtype in PRECISIONS)
+    able = known and not MISSING and not torch.is_autocast_enabled("cpu")
     if engine == "native" and not able:
-        why = (
-            MISSING
-            or f"{type(activation).__name__}, {', '.join(sorted({f'{t.dtype} on {t.device}' for t in tensors}))}"
-        )
+        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        why = MISSING or f"{type(activation).__name__}, {found}"
         raise checks.InputError(f"engine: expected one that runs this (reference does, or auto), found 'native': {why}")
     return able and engine != "reference"
 

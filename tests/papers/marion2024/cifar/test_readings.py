@@ -95,7 +95,7 @@ def test_the_quick_tier_decides_smoothness_and_leaves_relu_and_the_table_open() 
 
 def test_the_note_says_when_relu_parts_from_gelu() -> None:
     rows = planted("paper")
-    assert parting(rows, "step") == "apart in all seeds from update 4692 on (of conv2)"
+    assert parting(rows, "step") == "apart in all seeds from update 3910 on (of conv2)"
     ended = rows.filter(pl.col("iteration") == 100)
     assert parting(ended, "step") == "not apart in all seeds at the end (of conv2)"
 

@@ -32,7 +32,7 @@ CHOSEN: Tiered[tuple[str, ...]] = Tiered(quick=PAPERS, paper=tuple(ACTIVATIONS))
 DEPTH = Tiered(quick=32, paper=32, full=256)
 IMAGES = Tiered(quick=9_600, paper=50_000, full=50_000)
 TESTED = Tiered(quick=2_000, paper=10_000, full=10_000)
-EPOCHS = Tiered(quick=4, paper=6, full=180)
+EPOCHS = Tiered(quick=4, paper=5, full=180)
 BATCH = 64
 RATE, MOMENTUM, WEIGHT_DECAY = 4e-2, 0.9, 5e-4
 """Of all parameters, without a factor L for the layers (released code)."""

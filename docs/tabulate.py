@@ -2,7 +2,8 @@
 
     python docs/tabulate.py results/marion2024-paper
 
-Replaces what stands between the two markers of the paper; everything else of the page is left alone.
+Replaces what stands between the two markers of the paper, or of the parts that were asked for with `--only`; everything else of the page
+is left alone.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ PAGE = Path(__file__).parent / "reproduction.md"
 def main(out: Path) -> None:
     """Replace the section of the page."""
     request = json.loads((out / "deeplimit.json").read_text(encoding="utf-8"))["request"]
-    begin, end = (f"<!-- {request['name']}: {word} -->" for word in ("begin", "end"))
+    part = " ".join([request["name"], *request["only"]])
+    begin, end = (f"<!-- {part}: {word} -->" for word in ("begin", "end"))
     page = PAGE.read_text(encoding="utf-8")
     before, after = page.split(begin)[0], page.split(end)[1]
     lines = [*machine(out, request["tier"]), "", *verdicts(out)]
-    lines += ["", *figures(out)] if request["name"] == "marion2024" else []
+    lines += ["", *figures(out)] if part == "marion2024" else []
     section = "\n".join(lines)
     PAGE.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after}", encoding="utf-8")
 

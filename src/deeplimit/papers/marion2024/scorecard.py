@@ -56,7 +56,8 @@ def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
         "open datasets": _data(runs),
         "dataset splits": (
             "Yes",
-            "none is needed: all samples drawn are trained on, and their number is in `runs/*/run.json`",
+            "synthetic data need none: all samples drawn are trained on, and their number is in `runs/*/run.json`; of CIFAR-10 the published"
+            " training and test sets",
         ),
         "hardware specification": _hardware(machines),
         "software dependencies": _software(machines),
@@ -118,7 +119,8 @@ def _data(runs: Sequence[Mapping[str, Any]]) -> Answer:
     drawn = [run for run in runs if run.get("seeds")]
     return _answer(
         [bool(run.get("data")) for run in drawn],
-        "synthetic: `runs/*/run.json` has distribution and seeds, `record.json` the SHA-256 of what was drawn",
+        "synthetic: `runs/*/run.json` has distribution and seeds, `record.json` the SHA-256 of what was drawn; CIFAR-10 from the original"
+        " files, by checksum",
     )
 
 

@@ -56,8 +56,7 @@ def scorecard(record: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
         "open datasets": _data(runs),
         "dataset splits": (
             "Yes",
-            "synthetic data need none: all samples drawn are trained on, and their number is in `runs/*/run.json`; of CIFAR-10 the published"
-            " training and test sets",
+            "synthetic: none is needed, all samples are trained on, and their number is in `runs/*/run.json`; CIFAR-10: as published",
         ),
         "hardware specification": _hardware(machines),
         "software dependencies": _software(machines),

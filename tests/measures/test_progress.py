@@ -7,7 +7,7 @@ import torch
 
 from deeplimit.branches import Convolution, OneMatrix, Perceptron
 from deeplimit.checks import InputError
-from deeplimit.measures import Drift, Entry, Loss, SeedSpread
+from deeplimit.measures import BatchMeans, Drift, Entry, Loss, Memory, SeedSpread
 from deeplimit.networks import Dense, Padding, ResidualStack
 from deeplimit.processes import IID
 from tests.measures.views import data, drawn, look, seen
@@ -33,6 +33,28 @@ def test_the_residual_is_that_of_the_worst_sample():
     assert found.tolist() == pytest.approx(
         [max(float(row.norm()) for row in member) for member in difference], rel=1e-12
     )
+
+
+# --- as training sees it ---
+
+
+def test_means_of_batches_are_over_the_samples_since_the_last_time():
+    params, measure = drawn(NETWORK), BatchMeans()
+    memory: Memory = {}
+    views = [look(NETWORK, params, pairs=data(NETWORK, params, samples=samples)) for samples in (4, 2, 5)]
+    for view in views[:2]:
+        measure.watch(view, memory)
+    found = seen(measure, views[2], memory)
+    expected = (4 * views[0].loss + 2 * views[1].loss) / 6
+    right = [(v.batch_output.argmax(-1) == v.y.argmax(-1)).double().sum(1) for v in views[:2]]
+    assert found["batch.loss"].tolist() == pytest.approx(expected.tolist())
+    assert found["batch.accuracy"].tolist() == pytest.approx(((right[0] + right[1]) / 6).tolist())
+    measure.watch(views[2], memory)
+    assert seen(measure, views[0], memory)["batch.loss"].tolist() == pytest.approx(views[2].loss.tolist())
+
+
+def test_nothing_was_trained_on_before_the_first_batch():
+    assert seen(BatchMeans(), look(NETWORK, drawn(NETWORK)), {}) == {}
 
 
 # --- drift ---

@@ -29,8 +29,21 @@ def look(
     params = dict(params)
     x, y = pairs or data(network, params)
     info = Step(network, GradientFlow(1.0)).evaluate(params, (x, y))
-    about = {"data": (x, y), "criterion": SquaredError(), "seeds": tuple(range(len(info.loss)))}
-    return View(network, params, info.grads, info.loss, iteration, x, y, dict(initial or params), "auto", **about)  # type: ignore[arg-type]
+    return View(
+        network,
+        params,
+        info.grads,
+        info.loss,
+        iteration,
+        x,
+        y,
+        dict(initial or params),
+        "auto",
+        batch_output=info.output,
+        data=(x, y),
+        criterion=SquaredError(),
+        seeds=tuple(range(len(info.loss))),
+    )
 
 
 def data(network: ResidualStack, params: Mapping[str, Tensor], samples: int = 4) -> tuple[Tensor, Tensor]:

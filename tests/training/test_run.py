@@ -447,7 +447,7 @@ def plain_loop(run: TrainingRun, seed: int, *, rate: float) -> tuple[dict[str, t
         epoch, number = divmod(t, 2)
         if run.decay is not None:
             for group in optimizer.param_groups:
-                group["lr"] = rate * run.decay.factor ** (epoch // run.decay.every)
+                group["lr"] = rate * run.decay.factor_at(epoch)
         chosen = run.batches.order_of(6, seed=seed, epoch=epoch).split(4)[number]
         loss = (module(x[chosen]) - y[chosen]).square().sum(1).mean()
         optimizer.zero_grad()

@@ -58,7 +58,18 @@ def calls(case: Case, engine: str) -> dict[str, Callable[[], object]]:
     after = flow(flow.start(params), batch)[0].params
     info = flow.evaluate(after, batch)
     view = View(
-        network, after, info.grads, info.loss, 1, *batch, params, engine, data=batch, criterion=flow.loss, seeds=seeds
+        network,
+        after,
+        info.grads,
+        info.loss,
+        1,
+        *batch,
+        params,
+        engine,
+        batch_output=info.output,
+        data=batch,
+        criterion=flow.loss,
+        seeds=seeds,
     )
     return {
         EVALUATION: lambda: flow.evaluate(after, batch),

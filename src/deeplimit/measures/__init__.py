@@ -19,11 +19,13 @@ from deeplimit.measures.measure import (
     Schedule,
     View,
 )
-from deeplimit.measures.progress import Drift, Entry, Loss, SeedSpread
+from deeplimit.measures.progress import BatchMeans, Drift, Entry, Loss, SeedSpread
+from deeplimit.measures.smoothness import Smoothness
 from deeplimit.measures.statistics import DepthStatistics
 
 __all__ = [
     "At",
+    "BatchMeans",
     "BlockNorms",
     "Comparison",
     "DepthStatistics",
@@ -43,6 +45,7 @@ __all__ = [
     "PLRatio",
     "Schedule",
     "SeedSpread",
+    "Smoothness",
     "StateDistance",
     "View",
     "WeightDistance",

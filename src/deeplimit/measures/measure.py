@@ -133,6 +133,7 @@ class View:
         x, y: the batch, `[E, n, …]`: that of the next update.
         initial: the parameters at iteration 0.
         engine: name of the engine in use.
+        batch_output: what the network said of the batch in training, `[E, n, d′]`.
         data: all x, y that are trained on, `[E, n, …]`; the batch itself where there are no mini-batches.
         criterion: the loss function, outputs and targets to `[E]`, a mean over samples.
         seeds: those of the members.
@@ -149,6 +150,7 @@ class View:
     initial: Parameters
     engine: str
     _: KW_ONLY
+    batch_output: Tensor
     data: tuple[Tensor, Tensor]
     criterion: Callable[[Tensor, Tensor], Tensor]
     seeds: tuple[int, ...]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
+from deeplimit.measures.held_out import accuracy_of
 from deeplimit.measures.measure import Every, Measure, Memory, Observation, Schedule, View, per_layer_norm
 from deeplimit.networks import effective
 from deeplimit.records.identity import LATER
@@ -27,6 +28,31 @@ class Loss(Measure):
         yield Observation("loss", view.loss)
         if self.residuals:
             yield Observation("residual", (view.output - view.y).flatten(2).norm(dim=2).amax(1))
+
+
+@dataclass(frozen=True)
+class BatchMeans(Measure):
+    """Loss and accuracy as training sees them: `batch.loss`, `batch.accuracy`, means over the samples of all batches since the last time.
+
+    With an augmentation these are of the images that it makes, with a batch normalisation of its statistics in training, and each batch is
+    seen by the weights before its update. The training accuracy of many papers is this one, at the end of an epoch.
+    """
+
+    at: Schedule = field(default_factory=lambda: Every(100))
+
+    def watch(self, view: View, memory: Memory) -> None:
+        """Add the batch to the sums."""
+        samples = view.loss.new_full((), view.x.shape[1])
+        correct = samples * accuracy_of(view.batch_output, view.y)
+        for name, more in (("samples", samples), ("loss", samples * view.loss), ("correct", correct)):
+            memory[name] = memory.get(name, 0.0) + more
+
+    def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
+        """The means, and new sums; nothing before the first update."""
+        if memory:
+            yield Observation("batch.loss", memory["loss"] / memory["samples"])
+            yield Observation("batch.accuracy", memory["correct"] / memory["samples"])
+            memory.clear()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deeplimit.networks.convolutional import Convolutional
+from deeplimit.networks.convolutional_stack import ConvolutionalStack
 from deeplimit.networks.dense import FullyConnected
 from deeplimit.networks.effective import effective
 from deeplimit.networks.initialisation import ByRole, Initialisation, OwnInitialisation
@@ -15,6 +16,7 @@ from deeplimit.networks.wide_residual import WideResidual
 __all__ = [
     "ByRole",
     "Convolutional",
+    "ConvolutionalStack",
     "Dense",
     "FullyConnected",
     "Initialisation",

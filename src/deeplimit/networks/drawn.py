@@ -39,8 +39,8 @@ class DrawnNetwork(Network):
 
     @property
     def size(self) -> int:
-        """Number of parameters of one member."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        """Number of parameters of one member that training moves."""
+        return sum(math.prod(self.shapes[role]) for role in self.trainable)
 
     def initialise(
         self, seed: int | Stream = 0, *, draw: Draw | None = None, dtype: torch.dtype | None = None

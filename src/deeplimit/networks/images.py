@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
@@ -12,6 +12,8 @@ from deeplimit.networks.drawn import DrawnNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from deeplimit.networks.network import Parameters
 
 PADDINGS = ("same", "symmetric")
 
@@ -41,16 +43,33 @@ class ImageNetwork(DrawnNetwork):
 
     def __call__(self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto") -> Tensor:
         """The output `[n, classes]`, or `[E, n, classes]`; batch normalisation takes its statistics from these n images, of each member."""
-        import torch
+        return by_member(self, lambda m, images: (self.forward(m, images), {}), params=params, x=x)[0]
 
-        role, shape = next(iter(self.shapes.items()))
-        checks.shape("input x", tuple(x.shape), (*x.shape[:-3], *self.image))
-        if params[role].dim() == len(shape):
-            return self.forward(params, channels_last(x))
-        # The gradient of unbind is one stack; that of indexing is a sum of E tensors that are zero outside one member.
-        members = [dict(zip(params, tensors, strict=True)) for tensors in zip(*params.values(), strict=True)]
-        own = list(x) if x.dim() == 5 else [x] * len(members)
-        return torch.stack([self.forward(m, channels_last(images)) for m, images in zip(members, own, strict=True)])
+
+def by_member(
+    network: ImageNetwork,
+    function: Callable[[Parameters, Tensor], tuple[Tensor, Parameters]],
+    *,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+) -> tuple[Tensor, Parameters]:
+    """A function of the parameters and the images of one member, for all members: outputs and roles, stacked where there is an ensemble.
+
+    Raises:
+        InputError: the images are of another shape than those of the network.
+    """
+    import torch
+
+    role, shape = next(iter(network.shapes.items()))
+    checks.shape("input x", tuple(x.shape), (*x.shape[:-3], *network.image))
+    if params[role].dim() == len(shape):
+        return function(dict(params), channels_last(x))
+    # The gradient of unbind is one stack; that of indexing is a sum of E tensors that are zero outside one member.
+    members = [dict(zip(params, tensors, strict=True)) for tensors in zip(*params.values(), strict=True)]
+    own = list(x) if x.dim() == 5 else [x] * len(members)
+    found = [function(m, channels_last(images)) for m, images in zip(members, own, strict=True)]
+    outputs, roles = zip(*found, strict=True)
+    return torch.stack(outputs), {role: torch.stack([own[role] for own in roles]) for role in roles[0]}
 
 
 def channels_last(x: Tensor) -> Tensor:

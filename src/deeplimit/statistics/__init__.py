@@ -7,6 +7,7 @@ from deeplimit.statistics.intervals import bootstrap, statistic_intervals
 from deeplimit.statistics.norms import ConvolutionOperator, Frobenius, Norm, Spectral
 from deeplimit.statistics.peaks import WITHIN, Peak, peak_time
 from deeplimit.statistics.roughness import hurst, variation_ratio, variogram
+from deeplimit.statistics.smoothness import smoothness
 
 __all__ = [
     "STATISTICS",
@@ -20,6 +21,7 @@ __all__ = [
     "depth_statistics",
     "hurst",
     "peak_time",
+    "smoothness",
     "statistic_intervals",
     "variation_ratio",
     "variogram",

@@ -282,6 +282,7 @@ class _Loop:
             *self.batch[depth],
             self.initial[depth],
             step.engine,
+            batch_output=info.output,
             data=feed.data,
             criterion=step.loss,
             seeds=self.task.seeds,

@@ -87,6 +87,7 @@ def test_the_share_counts_the_entries_beyond_the_bound():
         y,
         params,
         "reference",
+        batch_output=y,
         data=(x, y),
         criterion=SquaredError(),
         seeds=(0, 1),

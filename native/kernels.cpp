@@ -187,7 +187,7 @@ constexpr Kernels<Real> kernels{lanes<Real>, gradient_size<Real>, scratch<Real>,
 
 #define DEEPLIMIT_TEXT(x) DEEPLIMIT_TEXT_OF(x)
 #define DEEPLIMIT_TEXT_OF(x) #x
-const InstructionSet table{DEEPLIMIT_TEXT(DEEPLIMIT_ISA), kernels<float>, kernels<double>};
+const InstructionSet table{DEEPLIMIT_TEXT(DEEPLIMIT_ISA), kernels<float>, kernels<double>, convolutions};
 
 }  // namespace
 

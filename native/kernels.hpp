@@ -1,11 +1,12 @@
-// The entry point of each instruction set that kernels.cpp is compiled for.
+// The entry points of each instruction set that kernels.cpp and convolution_kernels.cpp are compiled for.
 #pragma once
 
-#include "stack.hpp"
+#include "convolution.hpp"
 
 #define DEEPLIMIT_DECLARE(isa) \
     namespace deeplimit::isa { \
     const InstructionSet& instruction_set(); \
+    const ConvolutionSet& convolutions(); \
     }
 
 DEEPLIMIT_DECLARE(generic)

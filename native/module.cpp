@@ -11,6 +11,7 @@
 #include <functional>
 #include <numeric>
 
+#include "convolution.hpp"
 #include "engine.hpp"
 
 namespace nb = nanobind;
@@ -21,6 +22,7 @@ namespace {
 using Address = std::uintptr_t;    // 0: not there
 using Sizes = std::array<Index, 5>;
 using Parameters = std::array<Address, 5>;
+using Convolution = std::array<Address, 8>;
 using Numbers = std::array<double, 4>;
 
 template <class Real>
@@ -57,6 +59,38 @@ void backward_at(const std::array<Address, 3>& states, const Parameters& gradien
              at<const Real>(kept), out, threads);
 }
 
+// sizes: L, n, C, H, W. parameters: W, b, gain, shift of the first convolution, then of the second. numbers: negative slope, scale, epsilon.
+template <class Real>
+Convolutions<Real> convolutions(const Sizes& sizes, const Convolution& parameters, int activation, const std::array<double, 3>& numbers,
+                                bool keeps) {
+    const auto [L, n, C, H, W] = sizes;
+    const auto p = [&](int i) { return at<const Real>(parameters[i]); };
+    return {L, n, C, H, W, static_cast<Activation>(activation), static_cast<Real>(numbers[0]), static_cast<Real>(numbers[1]), numbers[2],
+            {p(0), p(4)}, {p(1), p(5)}, {p(2), p(6)}, {p(3), p(7)}, keeps};
+}
+
+template <class Real>
+void convolve_at(const std::array<Address, 4>& states, const Sizes& sizes, const Convolution& parameters, int activation,
+                 const std::array<double, 3>& numbers, bool keeps, Index threads) {
+    const auto [first, last, kept, moments] = states;
+    forward(convolutions<Real>(sizes, parameters, activation, numbers, keeps), at<const Real>(first), at<Real>(last), at<Real>(kept),
+            at<Real>(moments), threads);
+}
+
+template <class Real>
+void convolve_backward_at(const std::array<Address, 3>& states, const Convolution& gradients, const Sizes& sizes,
+                          const Convolution& parameters, int activation, const std::array<double, 3>& numbers, Index threads) {
+    const auto [direction, kept, first] = states;
+    const auto g = [&](int i) { return at<Real>(gradients[i]); };
+    const ConvolutionGradients<Real> out{at<Real>(first), {g(0), g(4)}, {g(1), g(5)}, {g(2), g(6)}, {g(3), g(7)}};
+    backward(convolutions<Real>(sizes, parameters, activation, numbers, true), at<const Real>(direction), at<Real>(kept), out, threads);
+}
+
+template <class Real>
+Index convolution_size(const Sizes& sizes, bool keeps) {
+    return kept_size(convolutions<Real>(sizes, {}, 0, {}, keeps));
+}
+
 // A tensor in a block that returns to the cache with it.
 template <class Real>
 nb::object empty(const std::vector<std::size_t>& shape) {
@@ -79,6 +113,12 @@ NB_MODULE(_native, m) {
     m.def("empty64", &empty<double>, "shape"_a);
     m.def("kept_size32", [](const Sizes& s, Index interval) { return kept_size(stack<float>(s, {}, false, 0, {}, interval)); });
     m.def("kept_size64", [](const Sizes& s, Index interval) { return kept_size(stack<double>(s, {}, false, 0, {}, interval)); });
+    m.def("convolve32", &convolve_at<float>, unlocked);
+    m.def("convolve64", &convolve_at<double>, unlocked);
+    m.def("convolve_backward32", &convolve_backward_at<float>, unlocked);
+    m.def("convolve_backward64", &convolve_backward_at<double>, unlocked);
+    m.def("convolution_size32", &convolution_size<float>);
+    m.def("convolution_size64", &convolution_size<double>);
     m.def("instruction_sets", [] {
         nb::list all;
         for (const Compiled& c : compiled()) all.append(nb::make_tuple(c.name, c.runs_here));

@@ -69,10 +69,13 @@ struct Kernels {
     void (*backward)(const Backward<Real>&, Index task, Real* scratch);
 };
 
+struct ConvolutionSet;
+
 struct InstructionSet {
     const char* name;
     Kernels<float> single;
     Kernels<double> twice;
+    const ConvolutionSet& (*convolutions)();                    // convolution.hpp
 };
 
 static inline Index round_up(Index size, Index lanes) { return (size + lanes - 1) / lanes * lanes; }

@@ -13,6 +13,7 @@ from deeplimit.fits import (
     exponent,
     half_width,
     local_exponents,
+    mean_over_seeds,
     power_law,
     power_law_over_seeds,
     table_deviation,
@@ -371,3 +372,13 @@ def test_the_half_width_of_a_mean_is_students():
     assert half_width([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / 3**0.5)
     assert half_width([1.0, 2.0, 3.0], 0.99) == pytest.approx(9.924843 / 3**0.5)
     assert math.isnan(half_width([1.0, math.inf]))
+
+
+# --- over seeds ---
+
+
+def test_one_seed_has_no_interval():
+    found = mean_over_seeds([2.0], "x")
+    assert (found.low, found.value, found.high, found.sample) == (2.0, 2.0, 2.0, 1)
+    with pytest.raises(LookupError, match="no values: x"):
+        mean_over_seeds([], "x")

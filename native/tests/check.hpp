@@ -114,6 +114,7 @@ private:
 void test_values();
 void test_activations();
 void test_bits();
+void test_convolutions();
 void test_tree();
 void test_pool();
 void test_memory();

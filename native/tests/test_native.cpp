@@ -33,10 +33,10 @@ struct Test {
 
 // The tests of memory come first, while nothing else has taken any.
 constexpr Test tests[] = {
-    {"memory", test_memory},           {"instruction sets", test_instruction_sets},
-    {"tree", test_tree},               {"activations", test_activations},
-    {"values", test_values},           {"bits", test_bits},
-    {"pool", test_pool},
+    {"memory", test_memory},             {"instruction sets", test_instruction_sets},
+    {"tree", test_tree},                 {"activations", test_activations},
+    {"values", test_values},             {"bits", test_bits},
+    {"convolutions", test_convolutions}, {"pool", test_pool},
 };
 
 }  // namespace

@@ -119,6 +119,26 @@ def half_width(values: ArrayLike, level: float = LEVEL) -> float:
         return _quantile(len(numbers) - 1, level) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
 
 
+def mean_over_seeds(values: Sequence[float], note: str) -> Measured:
+    """The mean of one number per seed with its t-interval; the number itself where there is one seed.
+
+    Raises:
+        LookupError: there is none.
+
+    >>> found = mean_over_seeds([1.0, 2.0, 3.0], "a number")
+    >>> found.value, found.sample, round(found.low, 3)
+    (2.0, 3, -0.484)
+    """
+    import numpy as np
+
+    if not values:
+        raise LookupError(f"no values: {note}")
+    count, mean = len(values), float(np.mean(values))
+    half = half_width(values) if count > 1 else 0.0
+    said = f"{note}; {LEVEL:.0%} t-interval over {count} seeds" if count > 1 else f"{note}; one seed"
+    return Measured(mean, mean - half, mean + half, count, said)
+
+
 def local_exponents(x: ArrayLike, y: ArrayLike) -> Floats:
     """Slopes between successive points of a curve on log–log axes.
 

@@ -260,7 +260,7 @@ def test_averages_of_a_diverged_member_stay():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"depth": 0}, "depth"), ({"channels": 0}, "channels"), ({"image": (3, 9, 32)}, "at least 10 x 10")],
+    [({"depth": 0}, "depth"), ({"channels": 0}, "channels"), ({"image": (3, 11, 32)}, "at least 12 x 12")],
 )
 def test_sizes_that_make_no_network_are_refused(change, message):
     with pytest.raises(InputError, match=message):

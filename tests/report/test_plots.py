@@ -119,6 +119,13 @@ def test_a_crowd_of_curves_becomes_pixels_but_a_few_do_not() -> None:
     assert "data:image" not in plots.draw("a", [few])[1]
 
 
+def test_a_note_stands_in_the_files_and_not_in_the_page() -> None:
+    plain, noted = plots.draw("a", [panel()]), plots.draw("a", [panel()], note="tier quick")
+    assert noted[0] == plain[0]
+    assert len(noted[1]) > len(plain[1])
+    assert noted[2] != plain[2]
+
+
 def test_cells_of_a_table_of_shares_say_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [plots._percent(x) for x in (0.0, NAN, 1.0, 0.5, 0.001, 0.999)] == ["", "", "100", "50", "0.1", "99.9"]
     with pytest.raises(InputError, match="expected x, y and band of one length"):

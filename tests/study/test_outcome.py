@@ -9,12 +9,16 @@ import pytest
 
 from deeplimit.checks import InputError
 from deeplimit.claims import Claim, Measured, Verdict, judge
+from deeplimit.data import Images
+from deeplimit.measures import Loss
+from deeplimit.networks import FullyConnected
 from deeplimit.records import Store
 from deeplimit.report import ScoreRow
 from deeplimit.study import Execution, Request, Study, carry_out, conclude, copy_of_file, load_file, unexpected
 from deeplimit.study.outcome import gather_record
 from deeplimit.study.plan import plan
 from deeplimit.sweeps import Silent, sweep
+from deeplimit.training import SGD, TrainingRun
 
 FLOW = Path(__file__).parents[1] / "studies" / "flow.py"
 REQUEST = Request("file", str(FLOW), folder=str(FLOW.parent))
@@ -156,6 +160,20 @@ def test_a_run_that_fails_leaves_its_studys_claims_undecided(subject, tmp_path):
     done = carry_out(broken, REQUEST, out=tmp_path, execution=Execution())
     assert (done.computed, len(done.failures)) == (5, 1)
     assert {verdict.reason for verdict in done.verdicts} == {"not measured: 1 of 6 runs of its study are not complete"}
+
+
+def test_runs_whose_files_are_missing_are_left_out_unless_asked_for(subject, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPLIMIT_DATA", str(tmp_path / "nothing"))
+    run = TrainingRun((FullyConnected(784, (3,), 10),), Images("mnist"), SGD(0.1), 1, (Loss(),), dtype="float32")
+    digits = dataclasses.replace(study("digits", claim()), tasks=lambda settings: [run])
+    whole = dataclasses.replace(subject, studies=(*subject.studies, digits))
+    done = carry_out(whole, REQUEST, out=tmp_path / "a", execution=Execution())
+    assert (done.computed, done.failures) == (6, [])
+    assert done.notes == ["left out, because files of mnist are missing (deeplimit data fetch mnist): digits"]
+    assert done.verdicts[-1].ruling == "undecided"
+    asked = dataclasses.replace(REQUEST, only=("digits",))
+    (failure,) = carry_out(whole, asked, out=tmp_path / "b", execution=Execution()).failures
+    assert "deeplimit data fetch mnist" in failure.error
 
 
 def test_the_scorecard_is_answered_from_the_record(subject, tmp_path):

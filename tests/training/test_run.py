@@ -10,11 +10,12 @@ import torch
 
 from deeplimit.branches import OneMatrix, Perceptron, SiLU, Tanh
 from deeplimit.checks import InputError
-from deeplimit.data import GaussianPairs, Pairs, SpherePairs
+from deeplimit.data import Chain, Flip, GaussianPairs, PaddedCrop, Pairs, SpherePairs
 from deeplimit.draws import NamedDraw, SequentialDraw
 from deeplimit.engines import select
 from deeplimit.measures import (
     At,
+    BatchMeans,
     Drift,
     Every,
     FullLoss,
@@ -24,10 +25,11 @@ from deeplimit.measures import (
     Loss,
     PLRatio,
     SeedSpread,
+    Smoothness,
     StateDistance,
     WeightDistance,
 )
-from deeplimit.networks import Dense, ResidualStack, as_stack, ensemble
+from deeplimit.networks import ConvolutionalStack, Dense, ResidualStack, as_stack, ensemble
 from deeplimit.processes import IID, GaussianProcess, Normal, Tied, Zero
 from deeplimit.records import Checkpoint, Context, Row, canonical
 from deeplimit.training import (
@@ -35,6 +37,8 @@ from deeplimit.training import (
     Adam,
     Batches,
     CoordinateClip,
+    CosineDecay,
+    CrossEntropy,
     EpochStop,
     GradientFlow,
     SquaredError,
@@ -710,6 +714,18 @@ RESUMED: dict[str, TrainingRun] = {
         optimizer=Adam((0.01, math.inf, 1e-9)),
         iterations=13,
         stop=EpochStop(0.0, patience=2),
+    ),
+    "convolutions": replace(
+        BATCHED,
+        networks=(ConvolutionalStack(5, channels=2, image=(2, 12, 12), classes=3),),
+        data=GaussianPairs(6, (2, 12, 12), (3,)),
+        loss=CrossEntropy(),
+        optimizer=SGD(0.04, 0.9, 5e-4),
+        iterations=7,
+        decay=CosineDecay(4),
+        augmentation=Chain((PaddedCrop(2, border=(0.5, -1.0)), Flip())),
+        measures=(BatchMeans(Every(2)), Smoothness(Every(1)), FullLoss(Every(3), accuracy=True)),
+        dtype="float32",
     ),
     "rule": replace(
         BATCHED,

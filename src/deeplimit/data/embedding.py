@@ -61,6 +61,10 @@ class EmbeddedMnist(Pairs):
         pixels, labels = self._images.pixels(stream)
         return embed(torch.from_numpy(pixels), convolutions(stream.generator("embedding"))), one_hot(labels, DIMENSION)
 
+    def lacking(self) -> str:
+        """MNIST, where its files are missing."""
+        return self._images.lacking()
+
     def facts(self, stream: Stream) -> dict[str, Any]:
         """Those of the images."""
         return self._images.facts(stream)

@@ -11,7 +11,7 @@ import numpy as np
 
 from deeplimit import checks
 from deeplimit.data.decoding import Bytes
-from deeplimit.data.files import load
+from deeplimit.data.files import data_directory, load, status
 from deeplimit.data.pairs import Pairs
 from deeplimit.data.sets import CLASSES, SETS, ImageSet
 from deeplimit.data.splits import Indices, checksum_of_indices, random_order
@@ -145,6 +145,12 @@ class Images(Pairs):
         """The set, the checksums of the files that are read, and the checksum of the indices."""
         files = {file.name: file.sha256 for file in self._set.part(self.part)}
         return {"set": self.name, "files": files, "indices": checksum_of_indices(self.indices(stream))}
+
+    def lacking(self) -> str:
+        """The set, unless all files of the part are in the data directory."""
+        needed = {file.name for file in self._set.part(self.part)}
+        missing = needed.intersection(status(self._set, data_directory()).missing)
+        return self.name if missing else ""
 
     @property
     def _set(self) -> ImageSet:

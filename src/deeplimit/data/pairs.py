@@ -33,6 +33,10 @@ class Pairs(ABC):
         """
         return {}
 
+    def lacking(self) -> str:
+        """The name of the image set whose files are needed and are not there; empty where nothing is missing."""
+        return ""
+
 
 @dataclass(frozen=True)
 class GaussianPairs(Pairs):
@@ -163,6 +167,10 @@ class FixedPairs(Pairs):
     def facts(self, stream: Stream) -> dict[str, Any]:
         """Those of the pairs."""
         return self.pairs.facts(NamedDraw().stream(self.seed))
+
+    def lacking(self) -> str:
+        """Those of the pairs."""
+        return self.pairs.lacking()
 
 
 def sample_members(

@@ -34,6 +34,34 @@ def backward32(
 forward64 = forward32
 backward64 = backward32
 
+Convolution = tuple[int, int, int, int, int, int, int, int]
+
+def convolve32(
+    first_last_kept_moments: tuple[int, int, int, int],
+    L_n_C_H_W: Sizes,
+    W_b_scale_shift_twice: Convolution,
+    activation: int,
+    numbers: Numbers,
+    keeps: bool,
+    threads: int,
+    /,
+) -> None: ...
+def convolve_backward32(
+    direction_kept_first: States,
+    gradients: Convolution,
+    L_n_C_H_W: Sizes,
+    W_b_scale_shift_twice: Convolution,
+    activation: int,
+    numbers: Numbers,
+    threads: int,
+    /,
+) -> None: ...
+
+convolve64 = convolve32
+convolve_backward64 = convolve_backward32
+
+def convolution_size32(L_n_C_H_W: Sizes, keeps: bool, /) -> int: ...
+def convolution_size64(L_n_C_H_W: Sizes, keeps: bool, /) -> int: ...
 def empty32(shape: list[int]) -> Tensor: ...
 def empty64(shape: list[int]) -> Tensor: ...
 def kept_size32(E_L_n_q_m: Sizes, interval: int, /) -> int: ...

@@ -5,6 +5,10 @@
 with 3 × 3 kernels, stride 1 and zero padding. N normalises each channel over the batch and the pixels, and is not there where θ has no
 roles of it. This is the layer of the convolutional network of Marion et al. 2024, section 5.2.
 
+The native engine computes the convolutions by F(2 × 2, 3 × 3) of Winograd's minimal filtering, sample by sample in the inner caches, with
+the normalisations fused into what reads and writes the maps. Sums over the batch follow an order that does not depend on the number of
+threads, so results are the same to the last bit on any number of them.
+
 `convolution_stack` is a branch apart from those of `deeplimit.branches`: a sample's next state depends on the whole batch, and beside the
 last state there are moments of the batch to be kept for evaluation.
 """
@@ -12,14 +16,17 @@ last state there are moments of the batch to be kept for evaluation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from deeplimit import checks
-from deeplimit.branches import Activation
+from deeplimit.branches import Activation, LeakyReLU
+from deeplimit.engines.engine import differentiable_gradient
+from deeplimit.engines.extension import MISSING, PRECISIONS, empty, fresh, kernel
+from deeplimit.engines.operator import ACTIVATIONS, NAMES
 
 EPS: Final = 1e-5
 """What is added to a variance before its root is taken."""
@@ -27,7 +34,13 @@ EPS: Final = 1e-5
 CONVOLUTIONS = ("conv1", "conv2")
 NORMS = ("norm1", "norm2")
 NORM_ROLES = tuple(f"{norm}.{part}" for norm in NORMS for part in ("scale", "shift"))
-ROLES = (*(f"{name}.{part}" for name in CONVOLUTIONS for part in "Wb"), *NORM_ROLES)
+ROLES = tuple(
+    f"{module}.{part}"
+    for pair in zip(CONVOLUTIONS, NORMS, strict=True)
+    for module, parts in zip(pair, (("W", "b"), ("scale", "shift")), strict=True)
+    for part in parts
+)
+"""All roles, in the order of the operator."""
 
 
 def convolution_stack(
@@ -60,7 +73,45 @@ def convolution_stack(
     """
     checks.one_of("engine", engine, ("auto", "native", "reference"))
     _check(h, theta, moments)
-    return _reference(h, theta, activation=activation, scale=scale, moments=moments)
+    if not _takes_native(engine, activation, tensors=[h, *theta.values(), *(() if moments is None else (moments,))]):
+        return _reference(h, theta, activation=activation, scale=scale, moments=moments)
+    folded = theta if moments is None else _folded(theta, moments)
+    tensors = [folded.get(role) for role in ROLES]
+    keeps = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, *tensors))
+    slope = activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0
+    call = (h, *tensors, ACTIVATIONS[type(activation)], [slope, scale, EPS], keeps)
+    last, _, found = _apply(*call)
+    return last, found if moments is None and NORM_ROLES[0] in theta else None
+
+
+def _takes_native(engine: str, activation: Activation, *, tensors: list[Tensor]) -> bool:
+    """Whether the native engine computes this; under a transform of torch.func and in forward mode only the reference can.
+
+    Raises:
+        InputError: it is asked for and cannot.
+    """
+    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+        return False
+    kinds = {(t.dtype, t.device.type) for t in tensors}
+    known = type(activation) in ACTIVATIONS and kinds in ({(dtype, "cpu")} for dtype in PRECISIONS)
+    able = known and not MISSING and not torch.is_autocast_enabled("cpu")
+    if engine == "native" and not able:
+        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        why = MISSING or f"{type(activation).__name__}, {found}"
+        raise checks.InputError(f"engine: expected one that runs this (reference does, or auto), found 'native': {why}")
+    return able and engine != "reference"
+
+
+def _folded(theta: Mapping[str, Tensor], moments: Tensor) -> dict[str, Tensor]:
+    """Kernels and biases that do what a normalisation by given moments does."""
+    folded = {}
+    for i, (name, norm) in enumerate(zip(CONVOLUTIONS, NORMS, strict=True)):
+        mean, variance = moments[:, i].unbind(1)
+        factor = theta[f"{norm}.scale"] / (variance + EPS).sqrt()
+        bias = theta.get(f"{name}.b")
+        folded[f"{name}.W"] = theta[f"{name}.W"] * factor[:, :, None, None, None]
+        folded[f"{name}.b"] = theta[f"{norm}.shift"] + factor * (-mean if bias is None else bias - mean)
+    return folded
 
 
 def _check(h: Tensor, theta: Mapping[str, Tensor], moments: Tensor | None) -> None:
@@ -95,7 +146,7 @@ def _reference(
 ) -> tuple[Tensor, Tensor | None]:
     """The formula, layer by layer, in PyTorch."""
     normalised, found = "norm1.scale" in theta, []
-    h = h.contiguous(memory_format=torch.channels_last)
+    h = h.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last, in words that vmap knows
     for k in range(len(theta["conv1.W"])):
         layer = {role: t[k] for role, t in theta.items()}
         f = h
@@ -113,3 +164,158 @@ def _reference(
     if not normalised or moments is not None:
         return h, None
     return h, torch.stack(found).view(-1, 2, 2, h.shape[1])
+
+
+# The operator --------------------------------------------------------------------------------------------------------
+#
+# Its arguments: h, the parameters in the order of ROLES, the name of σ, [slope of leaky ReLU, scale, ε], and whether to keep the maps of
+# all layers for a backward pass. It returns h_L, what is kept, and the moments.
+
+
+def _addresses(tensors: Any) -> Any:
+    return tuple(0 if t is None else t.data_ptr() for t in tensors)
+
+
+def _sizes(state: Tensor, call: tuple[Any, ...]) -> tuple[int, ...]:
+    """L, n, C, H, W.
+
+    Raises:
+        InputError: arguments that do not fit each other.
+    """
+    *given, name, numbers, _ = call
+    theta = {role: t for role, t in zip(ROLES, given, strict=True) if t is not None}
+    _check(state, theta, None)
+    for role, t in theta.items():
+        if t.dtype != state.dtype or t.device != state.device or t.dtype not in PRECISIONS:
+            raise checks.InputError(
+                f"convolutions: expected float32 or float64 as in h, found {state.dtype} and {role} in {t.dtype}"
+            )
+    checks.one_of("activation", name, NAMES)
+    if len(numbers) != 3:
+        raise checks.InputError(f"numbers: expected 3, found {len(numbers)}")
+    return len(given[0]), *state.shape
+
+
+def _kept_size(state: Tensor, sizes: tuple[int, ...], keeps: bool) -> int:
+    """Numbers in the block of maps that are kept."""
+    size: int = kernel("convolution_size", state)(sizes, keeps)
+    return size
+
+
+def _prepare(state: Tensor, call: tuple[Any, ...]) -> tuple[Tensor, list[Tensor | None], tuple[Any, ...]]:
+    """The state and the parameters as the kernels read them, and the arguments: sizes, parameters, number of σ, numbers."""
+    *given, name, numbers, _ = call
+    sizes = _sizes(state, call)
+    state = _signed(state).contiguous(memory_format=torch.channels_last)
+    parameters = [t if t is None else _signed(t).contiguous() for t in given]
+    return state, parameters, (sizes, _addresses(parameters), NAMES.index(name), numbers)
+
+
+def _signed(t: Tensor) -> Tensor:
+    """The numbers with their own signs."""
+    return t.resolve_neg() if t.is_neg() else t
+
+
+def _convolve(h: Tensor, *call: Any) -> tuple[Tensor, Tensor, Tensor]:
+    h, _parameters, arguments = _prepare(h, call)
+    sizes, keeps = arguments[0], call[-1]
+    last, kept = torch.empty_like(h), empty((_kept_size(h, sizes, keeps),), h)
+    moments = h.new_empty(_moments_shape(sizes, call))
+    kernel("convolve", h)(_addresses((h, last, kept, moments)), *arguments, keeps, torch.get_num_threads())
+    return last, kept if keeps else kept.new_empty(0), moments
+
+
+def _moments_shape(sizes: tuple[int, ...], call: tuple[Any, ...]) -> tuple[int, ...]:
+    """Nothing without normalisation."""
+    normalised = call[ROLES.index(NORM_ROLES[0])] is not None
+    return (sizes[0] if normalised else 0, 2, 2, sizes[2])
+
+
+def _convolve_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
+    p, parameters, arguments = _prepare(p, call)
+    size = _kept_size(p, arguments[0], True)
+    if kept.shape != (size,) or kept.dtype != p.dtype:  # another instruction set pads otherwise
+        raise checks.InputError(f"kept: expected [{size}] in {p.dtype}, found {[*kept.shape]} in {kept.dtype}")
+    kept = kept.contiguous()
+    first, gradients = torch.empty_like(p), [t if t is None else fresh(t) for t in parameters]
+    states = _addresses((p, kept, first))
+    kernel("convolve_backward", p)(states, _addresses(gradients), *arguments, torch.get_num_threads())
+    return [first, *(g for g in gradients if g is not None)]
+
+
+def _apply(*call: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """`torch.ops.deeplimit.convolve`; on plain tensors without the dispatcher."""
+    if not _is_plain(call[0]):
+        found: tuple[Tensor, Tensor, Tensor] = torch.ops.deeplimit.convolve(*call)
+        return found
+    return _Convolve.apply(*call) if call[-1] else _convolve(*call)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether this is a tensor with numbers, and nothing is being traced."""
+    return type(tensor) in (Tensor, torch.nn.Parameter) and not torch.compiler.is_compiling()
+
+
+class _Convolve(torch.autograd.Function):
+    """The operator as one node of the graph."""
+
+    @staticmethod
+    def forward(ctx: Any, *call: Any) -> tuple[Tensor, Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            last, kept, moments = (_convolve if _is_plain(call[0]) else torch.ops.deeplimit.convolve)(*call)
+        ctx.save_for_backward(kept, *call[:-3])
+        ctx.rest = call[-3:]
+        ctx.mark_non_differentiable(kept, moments)
+        ctx.set_materialize_grads(False)
+        return last, kept, moments
+
+    @staticmethod
+    def backward(ctx: Any, p: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        kept, *inputs = ctx.saved_tensors
+        if p is None:
+            return (None,) * (len(inputs) + 3)
+        if torch.is_grad_enabled():
+            grads = differentiable_gradient(lambda *t: _defined(t, *ctx.rest[:2]), inputs, p=p)
+            return (*grads, None, None, None)
+        pull = _convolve_backward if _is_plain(p) else torch.ops.deeplimit.convolve_backward
+        found = iter(pull(p, kept, *inputs[1:], *ctx.rest))
+        return (*(None if t is None else next(found) for t in inputs), None, None, None)
+
+
+def _defined(inputs: Any, name: str, numbers: list[float]) -> Tensor:
+    """What the operator computes, in plain PyTorch."""
+    h, *given = inputs
+    theta = {role: t for role, t in zip(ROLES, given, strict=True) if t is not None}
+    σ = next(kind for kind, known in ACTIVATIONS.items() if known == name)
+    activation = LeakyReLU(numbers[0]) if σ is LeakyReLU else σ()
+    return _reference(h, theta, activation=activation, scale=numbers[1], moments=None)[0]
+
+
+def _fake(h: Tensor, *call: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Shapes alone, for torch.compile."""
+    sizes = tuple(int(size) for size in _sizes(h, call))
+    kept = h.new_empty(_kept_size(h, sizes, True) if call[-1] else 0)
+    return torch.empty_like(h, memory_format=torch.channels_last), kept, h.new_empty(_moments_shape(sizes, call))
+
+
+def _fake_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
+    first = torch.empty_like(p, memory_format=torch.channels_last)
+    return [first, *(torch.empty_like(t, memory_format=torch.contiguous_format) for t in call[:-3] if t is not None)]
+
+
+def _define() -> torch.library.Library:
+    """Register the operator, its backward pass and its gradient."""
+    parameters = ", ".join(f"Tensor{'' if role.endswith('W') else '?'} {role.replace('.', '_')}" for role in ROLES)
+    rest = f"{parameters}, str activation, float[] numbers, bool keeps"
+    library = torch.library.Library("deeplimit", "FRAGMENT")
+    library.define(f"convolve(Tensor h, {rest}) -> (Tensor, Tensor, Tensor)")
+    library.define(f"convolve_backward(Tensor p, Tensor kept, {rest}) -> Tensor[]")
+    library.impl("convolve", _convolve, "CPU")
+    library.impl("convolve_backward", _convolve_backward, "CPU")
+    library.impl("convolve", lambda *call: _Convolve.apply(*call), "Autograd")
+    torch.library.register_fake("deeplimit::convolve", _fake, lib=library)
+    torch.library.register_fake("deeplimit::convolve_backward", _fake_backward, lib=library)
+    return library
+
+
+_LIBRARY = None if MISSING else _define()  # the operator lives as long as this object

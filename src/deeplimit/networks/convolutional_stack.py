@@ -55,7 +55,7 @@ class ConvolutionalStack(ImageNetwork):
         norm: batch normalisation.
         scaling: L ↦ L^(−β).
         classes: number of outputs.
-        image: channels, height and width; at least 10 × 10 pixels.
+        image: channels, height and width; at least 12 × 12 pixels.
 
     >>> network = ConvolutionalStack(256)
     >>> network.map_size, network.size
@@ -76,7 +76,7 @@ class ConvolutionalStack(ImageNetwork):
         for name in ("depth", "channels", "classes"):
             checks.positive_int(name, getattr(self, name))
         if min(self.map_size) < POOL:
-            raise checks.InputError(f"image: expected at least 10 x 10 pixels, found {self.image[1]} x {self.image[2]}")
+            raise checks.InputError(f"image: expected at least 12 x 12 pixels, found {self.image[1]} x {self.image[2]}")
 
     @property
     def map_size(self) -> tuple[int, int]:

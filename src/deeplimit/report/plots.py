@@ -85,12 +85,13 @@ class NoData:
 AnyPanel = Panel | HeatMap | Matrix | NoData
 
 
-def draw(name: str, panels: Sequence[AnyPanel]) -> tuple[list[str], str, bytes]:
+def draw(name: str, panels: Sequence[AnyPanel], *, note: str = "") -> tuple[list[str], str, bytes]:
     """Draw a figure.
 
     Args:
         name: prefix of every id inside the drawings, unique in the page.
         panels: left to right; none at all are drawn as one panel without data.
+        note: stands small in the lower right corner of the files, which travel without their caption.
 
     Returns:
         One SVG per panel to stand inside HTML, and the whole figure as text of an SVG file and bytes of a PDF file.
@@ -99,6 +100,7 @@ def draw(name: str, panels: Sequence[AnyPanel]) -> tuple[list[str], str, bytes]:
     with _style(name):
         single = [_svg(_canvas([panel]), f"{name}-{i}") for i, panel in enumerate(panels)]
         canvas = _canvas(panels)
+        canvas.text(0.995, 0.005, note, ha="right", va="bottom", fontsize=6, color=GUIDE)
         whole = _svg(canvas, name)
         canvas.set_layout_engine("none")  # laid out once, for both files
         return [svg.inline(text) for text in single], svg.as_file(whole), _pdf(canvas)

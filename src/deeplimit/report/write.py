@@ -34,7 +34,7 @@ def write_report(out: Path, document: Document, rows: pl.DataFrame) -> Path:
 
     names = file_names(document.figures)
     plates = [
-        _plate(out / "figures" / name, study, figure=figure, rows=rows)
+        _plate(out / "figures" / name, study, figure=figure, rows=rows, tier=document.tier)
         for (study, figure), name in zip(document.figures, names, strict=True)
     ]
     write_json(out / "verdicts.json", verdict_json(document.verdicts))
@@ -53,7 +53,7 @@ def file_names(figures: Sequence[tuple[str, Figure]]) -> list[str]:
     return names
 
 
-def _plate(path: Path, study: str, *, figure: Figure, rows: pl.DataFrame) -> Plate:
+def _plate(path: Path, study: str, *, figure: Figure, rows: pl.DataFrame, tier: str) -> Plate:
     """Draw one figure from the rows of its study and write its two files."""
     import polars as pl
 
@@ -61,7 +61,7 @@ def _plate(path: Path, study: str, *, figure: Figure, rows: pl.DataFrame) -> Pla
     from deeplimit.report.plots import draw
 
     own = rows.filter(pl.col("study") == study) if "study" in rows.columns else rows
-    panels, whole, pdf = draw(path.name, _panels(figure, own))
+    panels, whole, pdf = draw(path.name, _panels(figure, own), note=f"tier {tier}")
     write_text(path.with_suffix(".svg"), whole)
     write_bytes(path.with_suffix(".pdf"), pdf)
     return Plate(study, figure, path.name, panels)

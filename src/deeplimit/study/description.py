@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deeplimit.figures import Figure
     from deeplimit.measures import Comparison, Measure
     from deeplimit.networks import Network
-    from deeplimit.training import Batches, EpochStop, LossFunction, Optimizer, StepDecay
+    from deeplimit.training import Batches, Decay, EpochStop, LossFunction, Optimizer
     from deeplimit.training.l2 import Rule
 
     T = TypeVar("T")
@@ -69,7 +69,7 @@ class Study:
     draw: Part[Draw] | None = None
     batches: Part[Batches] | None = None
     stop: Part[EpochStop] | None = None
-    decay: Part[StepDecay] | None = None
+    decay: Part[Decay] | None = None
     rule: Part[Rule] | None = None
     augmentation: Part[Augmentation] | None = None
     iterations: Part[int] | None = None

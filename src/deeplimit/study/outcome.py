@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from deeplimit.report import Document
+    from deeplimit.sweeps import Job
 
 
 def conclude(
@@ -128,14 +129,32 @@ def carry_out(
         planned = plan(chosen.studies, request)
     with Store(out) as store:
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]
-        notes = [] if execution is None else _notes(complete, store, execution=execution)
+        notes: list[str] = []
         if execution is not None:
+            jobs, left_out = _at_hand(planned, request)
+            notes = [*left_out, *_notes(complete, store, execution=execution)]
             _remember(request, store)
             with _timed(stages, "compute"):
-                failures = sweep(planned.jobs, execution, store=store, reporter=reporter or Silent())
+                failures = sweep(jobs, execution, store=store, reporter=reporter or Silent())
         computed = sum(store.is_complete(job.id) for job in planned.jobs) - len(complete)
         verdicts, report = _finish(chosen, request, planned=planned, store=store, stages=stages)
     return Conclusion(report, verdicts, failures, computed, len(complete), stages, notes)
+
+
+def _at_hand(planned: Plan, request: Request) -> tuple[list[Job], list[str]]:
+    """The jobs whose image files are there, and which are left out; all of them where parts are asked for by name, which then fail."""
+    if request.only:
+        return list(planned.jobs), []
+    lacking = {job.id: getattr(job.task, "lacking", "") for job in planned.jobs}
+    studies: dict[str, set[str]] = {}
+    for entry in planned.entries:
+        if lacking[entry.id]:
+            studies.setdefault(lacking[entry.id], set()).add(entry.study)
+    notes = [
+        f"left out, because files of {files} are missing (deeplimit data fetch {files}): {', '.join(sorted(names))}"
+        for files, names in studies.items()
+    ]
+    return [job for job in planned.jobs if not lacking[job.id]], notes
 
 
 def _notes(complete: Sequence[str], store: Store, *, execution: Execution) -> list[str]:

@@ -109,6 +109,11 @@ class TrainingRun:
         self.networks[0].release(context.engine)
         yield from self._rows(loop.entries)
 
+    @property
+    def lacking(self) -> str:
+        """The image set whose files the run needs and that are not there; empty where nothing is missing."""
+        return self.data.lacking()
+
     def cost(self) -> Cost:
         """Layers times iterations times members; memory of states, activations and some copies of the weights."""
         members, size = len(self.seeds), 8 if self.dtype == "float64" else 4

@@ -8,7 +8,6 @@ import pytest
 from deeplimit.papers.cohen2021.rows import (
     curve,
     layers_panel,
-    mean_over_seeds,
     product,
     slope,
     statistics_panels,
@@ -61,13 +60,6 @@ def test_a_seed_that_lacks_a_depth_gives_no_exponent():
     rows = table({"a": 0.5}).filter(~((pl.col("depth") == 16) & (pl.col("seed") == 1)))
     with pytest.raises(LookupError):
         slope("s", "a")(rows)
-
-
-def test_one_seed_has_no_interval():
-    found = mean_over_seeds([2.0], "x")
-    assert (found.low, found.value, found.high, found.sample) == (2.0, 2.0, 2.0, 1)
-    with pytest.raises(LookupError, match="no values: x"):
-        mean_over_seeds([], "x")
 
 
 def test_a_curve_is_the_geometric_mean_with_its_slope():

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from deeplimit.claims import Claim, Measured
 from deeplimit.data import CIFAR_CHANNELS, Chain, FixedPairs, Flip, Images, PaddedCrop
 from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.fits import exponent
+from deeplimit.fits import exponent, mean_over_seeds
 from deeplimit.measures import At, BlockNorms, FullLoss, HeldOut, Last
 from deeplimit.networks import StagedResidual
-from deeplimit.papers.cohen2021.rows import against_depth, curve, mean_over_seeds
+from deeplimit.papers.cohen2021.rows import against_depth, curve
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study, Tiered

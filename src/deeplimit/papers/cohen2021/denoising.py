@@ -15,6 +15,7 @@ from deeplimit import checks
 from deeplimit.claims import Claim, Measured
 from deeplimit.draws import NamedDraw
 from deeplimit.figures import Curve, Figure, Panel
+from deeplimit.fits import mean_over_seeds
 from deeplimit.papers.cohen2021.networks import (
     ENTRIES,
     LOSS,
@@ -27,7 +28,7 @@ from deeplimit.papers.cohen2021.networks import (
     depth_grid,
     trained,
 )
-from deeplimit.papers.cohen2021.rows import against_depth, curve, layers_panel, mean_over_seeds
+from deeplimit.papers.cohen2021.rows import against_depth, curve, layers_panel
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Context, Cost, Label, Row, Task
 from deeplimit.study import Settings, Study, Tiered

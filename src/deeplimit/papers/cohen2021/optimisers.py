@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
+from deeplimit.fits import mean_over_seeds
 from deeplimit.papers.cohen2021.exponents import MAX_A, RSSQ_A, SUM_A
 from deeplimit.papers.cohen2021.networks import MIDDLE, QUICKEST, TANH, TANH_DEPTHS, sweep, up_to
-from deeplimit.papers.cohen2021.rows import DELTA, against_depth, curve, mean_over_seeds, product, slope
+from deeplimit.papers.cohen2021.rows import DELTA, against_depth, curve, product, slope
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Measured
 from deeplimit.figures import Curve, Panel
-from deeplimit.fits import LEVEL, exponent, half_width
+from deeplimit.fits import exponent
 from deeplimit.papers.marion2024.common import only
 
 if TYPE_CHECKING:
@@ -70,26 +70,6 @@ def slope(
         return dataclasses.replace(found, value=at_0 + sign * found.value, low=ends[0], high=ends[1])
 
     return measure
-
-
-def mean_over_seeds(values: Sequence[float], note: str) -> Measured:
-    """The mean of one number per seed with its t-interval; the number itself where there is one seed.
-
-    Raises:
-        LookupError: there is none.
-
-    >>> found = mean_over_seeds([1.0, 2.0, 3.0], "a number")
-    >>> found.value, found.sample, round(found.low, 3)
-    (2.0, 3, -0.484)
-    """
-    import numpy as np
-
-    if not values:
-        raise LookupError(f"no values: {note}")
-    count, mean = len(values), float(np.mean(values))
-    half = half_width(values) if count > 1 else 0.0
-    said = f"{note}; {LEVEL:.0%} t-interval over {count} seeds" if count > 1 else f"{note}; one seed"
-    return Measured(mean, mean - half, mean + half, count, said)
 
 
 def curve(rows: pl.DataFrame, label: str, *, factor: float = 0.0) -> Curve:

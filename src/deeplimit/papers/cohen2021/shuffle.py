@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
+from deeplimit.fits import mean_over_seeds
 from deeplimit.papers.cohen2021.exponents import MAX_A
 from deeplimit.papers.cohen2021.networks import BATCH, QUICKEST, SYNTHETIC, TANH, TANH_BASE, depth_grid, sweep
-from deeplimit.papers.cohen2021.rows import DELTA, against_depth, curve, mean_over_seeds, product
+from deeplimit.papers.cohen2021.rows import DELTA, against_depth, curve, product
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Context, Cost, Label, Row, Task
 from deeplimit.study import Settings, Study

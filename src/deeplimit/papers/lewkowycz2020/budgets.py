@@ -11,8 +11,7 @@ import numpy as np
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.fits import power_law_over_seeds
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.fits import mean_over_seeds, power_law_over_seeds
 from deeplimit.papers.lewkowycz2020.law import accuracy_curve
 from deeplimit.papers.lewkowycz2020.mnist import BUDGETS, RATE, REPLICATES, constants
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, best_until, curves, mean_of, peaks

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.fits import power_law
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.fits import mean_over_seeds, power_law
 from deeplimit.papers.lewkowycz2020.law import HALF_POINT, WITHIN, banded, clock_panel, definitions_panel, slope, times
 from deeplimit.papers.lewkowycz2020.mnist import LAW, RATE, REPLICATES, constants, run_of, split
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, geometric_mean, horizon, peaks

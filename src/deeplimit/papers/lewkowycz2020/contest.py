@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve, Figure, Panel
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.fits import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.reading import TEST, VALIDATION, curves, mean_of, smoothed
 from deeplimit.papers.marion2024.common import only
 from deeplimit.training.l2 import PublishedRule, RobustRule

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Measured
 from deeplimit.figures import Curve, Panel
-from deeplimit.fits import power_law_over_seeds
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.fits import mean_over_seeds, power_law_over_seeds
 from deeplimit.papers.lewkowycz2020.reading import TRAINED, VALIDATION, geometric_mean, peaks
 from deeplimit.papers.marion2024.common import only
 

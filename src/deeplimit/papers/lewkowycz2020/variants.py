@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Figure, Panel
+from deeplimit.fits import mean_over_seeds
 from deeplimit.networks import FullyConnected
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.lewkowycz2020.budgets import best_decay
 from deeplimit.papers.lewkowycz2020.contest import final
 from deeplimit.papers.lewkowycz2020.law import accuracy_curve, best_fit, clock_panel, slope

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from deeplimit.branches import Tanh
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Figure, Panel
+from deeplimit.fits import mean_over_seeds
 from deeplimit.papers.cohen2021.limits.common import HYPOTHESES, PATHS, REPLICATES, STRONG, Measure, claim, panel, slope
 from deeplimit.papers.cohen2021.limits.convergence import DEPTHS, SIZE, Convergence
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from deeplimit.claims import Claim, Measured
 from deeplimit.figures import Curve
-from deeplimit.fits import exponent
-from deeplimit.papers.cohen2021.rows import mean_over_seeds
+from deeplimit.fits import exponent, mean_over_seeds
 from deeplimit.papers.marion2024.common import only
 from deeplimit.papers.marion2024.finite_time import seed_band
 

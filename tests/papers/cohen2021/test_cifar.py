@@ -122,7 +122,7 @@ def test_the_bulk_is_that_of_the_blocks_at_the_end() -> None:
     at_33 = bulk(rows, "A").filter(pl.col("depth") == 33)["value"].to_list()
     assert len(at_33) == 3
     assert at_33 == pytest.approx([8 / 33] * 3, rel=0.01)
-    assert bulk(rows, "A", statistic="min")["value"].min() == pytest.approx(8 / 50, rel=0.01)
+    assert bulk(rows, "A", statistic="min")["value"].min() == pytest.approx(8 / 33, rel=0.01)
 
 
 def test_pictures() -> None:
@@ -136,7 +136,7 @@ def test_pictures() -> None:
         "cifar-training": [3, 3, 3, 3],
     }
     cloud = panels["cifar-cloud"][0].curves[0]  # type: ignore[union-attr]
-    assert len(cloud.x) == sum((8, 12, 16, 24, 33, 50))
+    assert len(cloud.x) == sum((8, 12, 16, 20, 24, 33))
     quick = planted(sparse, tier="quick")
     assert [len(figure.panels(quick)) for figure in STUDY.figures] == [2, 4, 2, 2]
 

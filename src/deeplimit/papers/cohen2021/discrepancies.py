@@ -153,7 +153,7 @@ FORGETTING = Discrepancy(
         " decay times of the weights. Of the start, where all blocks are of one size, 3 parts in 10⁹ are left."
     ),
     computed=(
-        "Small networks in fewer steps: with a larger coefficient that leaves 5 % of the start, which is judged, and with the authors' own,"
+        "Small networks in fewer steps: with a larger coefficient that leaves 14 % of the start, which is judged, and with the authors',"
         " which leaves most of it. The size of most blocks is then that of the start."
     ),
     claim_ids=(

@@ -21,12 +21,12 @@ PUBLISHED = {
 
 OWN = {
     "dataset splits": (
-        "synthetic pairs and the part `train` of MNIST, all trained on; where a subset is taken `record.json` has the SHA-256 of its"
-        " places in the original files"
+        "synthetic pairs and the part `train` of MNIST, all trained on; of CIFAR-10 the published parts; where a subset is taken"
+        " `record.json` has the SHA-256 of its places in the original files"
     ),
     "open datasets": (
-        "synthetic: `runs/*/run.json` has distribution and seeds; MNIST from the original files, by checksum; `record.json` has the"
-        " SHA-256 of what was drawn"
+        "synthetic: `runs/*/run.json` has distribution and seeds; MNIST and CIFAR-10 from the original files, by checksum;"
+        " `record.json` has the SHA-256 of what was drawn"
     ),
 }
 """Variable -> evidence where it is another than for synthetic data alone."""

@@ -1,9 +1,9 @@
 """The `triton` engine: the perceptron and both branches with one matrix on a GPU, each walk over the depth as one kernel.
 
-The `torch` engine launches five kernels a layer each way, and on a GPU waits for launches alone. Here the loop over layers is inside the
-kernel (triton_kernels.py): a block of samples keeps its states in registers from the first layer to the last. The weight gradients are
-the batched products of the `torch` engine, in a second pass; the whole engine is that one with other walks (docs/algorithms.md,
-algorithm 11).
+On a GPU the `torch` engine launches several kernels a layer each way, which take longer to launch than to run. Here the loop over
+layers is inside the kernel (triton_kernels.py): a block of samples keeps its states in registers from the first layer to the last. The
+weight gradients are the batched products of the `torch` engine, in a second pass; the whole engine is that one with other walks
+(docs/algorithms.md, algorithm 11).
 
 So far the numbers were compared with the oracle in Triton's interpreter alone, and the kernels compiled for GPUs that were not there.
 """

@@ -64,6 +64,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "engines.*:*Engine.*",
         "positional",
     ): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
+    ("engines.triton_kernels:*ward", "parameters"): "a kernel takes addresses and numbers, and no objects",
+    ("engines.triton_kernels:*", "positional"): "the same",
     ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("*:*.shared", "positional"): "the same",
     ("training.l2.*:*Callback.on_*", "positional"): "a hook of another library, called as that library calls it",

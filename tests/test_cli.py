@@ -321,7 +321,7 @@ def test_the_engines_are_listed_with_what_runs_a_branch_and_why(call, monkeypatc
     status, out, err = call("engines", "--json")
     assert (status, err) == (0, "")
     found = json.loads(out)
-    assert [row["name"] for row in found["engines"]] == ["native", "torch", "reference"]
+    assert [row["name"] for row in found["engines"]] == ["native", "triton", "torch", "reference"]
     assert {row["branch"]: row["engine"] for row in found["auto"]}["convolution"] == "reference"
     status, out, _ = call("engines")
     assert status == 0

@@ -19,7 +19,7 @@ def test_names_are_unique_and_can_be_typed():
 def test_a_case_is_what_its_name_says():
     for case in CASES:
         branch, numbers = case.branch, [int(part) for part in re.findall(r"\d+", case.name)]
-        if case.name.startswith("ensemble"):
+        if case.name.removeprefix("cuda-").startswith("ensemble"):
             assert numbers == [case.members]
         elif isinstance(branch, Perceptron):
             assert numbers == [case.samples, branch.state, branch.width, case.depth]
@@ -28,7 +28,8 @@ def test_a_case_is_what_its_name_says():
             assert numbers == [case.samples, branch.state, case.depth]
             assert branch.bias
             assert branch.delta == "fixed"
-        assert case.title.endswith(f"L = {case.depth}, float32")
+        assert case.title.endswith(f"L = {case.depth}, float32" + ", on cuda" * (case.device == "cuda"))
+        assert case.name.startswith("cuda-") is (case.device == "cuda")
 
 
 def test_operations_are_two_for_each_multiplication_of_three_products():

@@ -9,7 +9,7 @@ import torch
 from deeplimit.bench.cases import CASES, Case
 from deeplimit.bench.contestants import INPUT, Compiled, EngineRun, Jax, PlainLoop, contestants, problem
 from deeplimit.branches import GELU, Convolution, OneMatrix, Perceptron, ReLU, Tanh
-from deeplimit.engines import ENGINES, NativeEngine, ReferenceEngine
+from deeplimit.engines import ENGINES, NativeEngine, ReferenceEngine, TritonEngine
 
 TINY = [
     Case("perceptron", Perceptron(3, 5), 4, 6),
@@ -86,7 +86,9 @@ class NotBuilt(NativeEngine):
 
 
 def test_an_engine_that_is_not_there_says_why_and_the_next_one_is_the_fastest(monkeypatch):
-    monkeypatch.setattr("deeplimit.engines.ENGINES", {"native": NotBuilt(), "reference": ReferenceEngine()})
+    monkeypatch.setattr(
+        "deeplimit.engines.ENGINES", {"native": NotBuilt(), "triton": TritonEngine(), "reference": ReferenceEngine()}
+    )
     rows = {row.name: row for row in contestants(2)}
     assert {name for name, row in rows.items() if row.missing() == "no extension"} == {"native", "native-recompute"}
     assert rows["reference-threads"].threads == 2
@@ -122,7 +124,23 @@ def test_what_a_contestant_cannot_compute_it_does_not_support():
     assert not any(ROWS[name].supports(kink) for name in ("plain", "compile", "jax"))
     assert ROWS["plain"].supports(replace(TINY[0], dtype="float64"))
     assert not ROWS["jax"].supports(replace(TINY[0], dtype="float64"))
-    assert all(ROWS["plain"].supports(case) for case in CASES)
+    assert all(ROWS["plain"].supports(case) for case in CASES if case.device == "cpu")
+
+
+def test_a_case_of_a_gpu_is_for_one_thread_of_those_that_know_one(monkeypatch):
+    case = next(case for case in CASES if case.device == "cuda")
+    empty, asked = torch.empty, []
+
+    def pretend(*size, device, dtype):
+        asked.append(device)
+        return empty(*size, device="meta", dtype=dtype)
+
+    monkeypatch.setattr("torch.empty", pretend)
+    for there in (False, True):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        able = {name for name, row in ROWS.items() if row.supports(case)}
+        assert able == ({"torch", "reference", "plain", "compile"} if there else set())
+    assert set(asked) == {"cuda"}
 
 
 def test_what_is_not_installed_is_said(monkeypatch):

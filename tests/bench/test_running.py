@@ -34,7 +34,7 @@ def time(monkeypatch):
         Fake("nothing", "nothing"),
     ]
     monkeypatch.setattr(running, "contestants", lambda threads: found)
-    monkeypatch.setattr(running, "_matmul", lambda: Call(lambda: time.pass_by(1.0)))
+    monkeypatch.setattr(running, "_matmul", lambda device: Call(lambda: time.pass_by(1.0)))
     monkeypatch.setattr(rows, "CASES", (CASE,))
     monkeypatch.setattr(rows, "SERIES", (DEPTHS,))
     monkeypatch.setattr(rows, "TRAINING", ())

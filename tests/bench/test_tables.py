@@ -63,6 +63,7 @@ def test_machine_and_absent_contestants_are_said():
     assert missing_lines(REPORT) == ["Not measured: JAX (not installed)."]
     bare = replace(REPORT.machine, instruction_sets=(), commit="")
     assert machine_line(bare) == "2026-01-02, A | CPU, 2 processors; python 3.11."
+    assert machine_line(replace(bare, gpus=("A GPU",))) == "2026-01-02, A | CPU, 2 processors, A GPU; python 3.11."
 
 
 def test_the_list_names_everything():

@@ -62,7 +62,7 @@ def test_released_buffers_are_made_anew():
     theta = {role: torch.ones(4, *shape, requires_grad=True) for role, shape in branch.shapes.items()}
     h = torch.ones(5, 2)
     first = torch.autograd.grad(engine.final(branch, h, theta, 0.25).sum(), theta["V"])[0]
-    assert engine._workspace._free
+    assert engine.workspace._free
     engine.release()
-    assert not engine._workspace._free
+    assert not engine.workspace._free
     assert torch.equal(first, torch.autograd.grad(engine.final(branch, h, theta, 0.25).sum(), theta["V"])[0])

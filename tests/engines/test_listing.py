@@ -10,7 +10,7 @@ built = pytest.mark.skipif(bool(ENGINES["native"].missing), reason="no native en
 
 def test_every_engine_is_listed_in_the_order_of_the_choice():
     assert [row.name for row in listing().engines] == list(ENGINES)
-    assert [row.missing for row in listing().engines[1:]] == ["", ""]
+    assert [row.missing for row in listing().engines[-2:]] == ["", ""]
 
 
 def test_what_is_listed_is_what_is_chosen():

@@ -336,8 +336,8 @@ def test_memory_of_results_that_are_held_is_not_used_again():
         ("native:recompute=-1", r"engine: expected native:recompute=S with a number S, found '-1'"),
         ("native:recompute=0", r"interval: expected .* found 0"),
         ("native:store=3", r"interval: expected with memory 'recompute' only, found with 'store'"),
-        ("torch:store", r"engine: expected a way of working with native alone, found 'torch:store'"),
-        ("auto:store", r"engine: expected a way of working with native alone, found 'auto:store'"),
+        ("torch:store", r"engine: expected a way of working with native or triton alone, found 'torch:store'"),
+        ("auto:store", r"engine: expected a way of working with native or triton alone, found 'auto:store'"),
     ],
 )
 def test_a_way_that_there_is_not_is_refused(name, message):

@@ -22,6 +22,7 @@ class Case:
         depth: L.
         members: E, the runs of an ensemble, computed at once; 1 for a single run without an ensemble axis.
         dtype: the precision, as PyTorch names it.
+        device: `cpu`, or `cuda`: nobody computes such a case where there is no GPU.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Case:
     depth: int
     members: int = 1
     dtype: str = "float32"
+    device: str = "cpu"
 
     @property
     def operations(self) -> int:
@@ -40,7 +42,9 @@ class Case:
     def title(self) -> str:
         """The case in words."""
         runs = f"{self.members} runs of " if self.members > 1 else ""
-        return f"{runs}{_named(self.branch)}, n = {self.samples}, {_sizes(self.branch)}, L = {self.depth}, {self.dtype}"
+        where = "" if self.device == "cpu" else f", on {self.device}"
+        sizes = f"n = {self.samples}, {_sizes(self.branch)}, L = {self.depth}"
+        return f"{runs}{_named(self.branch)}, {sizes}, {self.dtype}{where}"
 
     def at_depth(self, depth: int) -> Case:
         """The same case with another depth."""
@@ -80,15 +84,24 @@ _SMALL = Case("perceptron-100-16-32-64", Perceptron(16, 32), 100, 64)
 _MEMBER = Case("perceptron-50-16-64-64", Perceptron(16, 64), 50, 64)
 _ENSEMBLES = tuple(dataclasses.replace(_MEMBER, name=f"ensemble-{members}", members=members) for members in (16, 64))
 
+_DEEP = Case("perceptron-100-16-32-1024", Perceptron(16, 32), 100, 1024)
+_WIDE = Case("perceptron-128-64-64-256", Perceptron(64, 64), 128, 256)
+
+
+def _on_gpu(case: Case) -> Case:
+    return dataclasses.replace(case, name=f"cuda-{case.name}", device="cuda")
+
+
 CASES: tuple[Case, ...] = (
     _SMALL,
-    Case("perceptron-100-16-32-1024", Perceptron(16, 32), 100, 1024),
+    _DEEP,
     Case("perceptron-100-16-32-16384", Perceptron(16, 32), 100, 16384),
     _MEMBER,
-    Case("perceptron-128-64-64-256", Perceptron(64, 64), 128, 256),
+    _WIDE,
     Case("one-matrix-32-10-1000", OneMatrix(10), 32, 1000),
     Case("one-matrix-128-30-1000", OneMatrix(30), 128, 1000),
     *_ENSEMBLES,
+    *map(_on_gpu, (_DEEP, _WIDE, _ENSEMBLES[-1])),
 )
 """Every contestant that can runs every case."""
 

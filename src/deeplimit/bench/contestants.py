@@ -65,7 +65,7 @@ def problem(case: Case) -> Problem:
     dtype = getattr(torch, case.dtype)
 
     def normal(shape: tuple[int, ...]) -> Tensor:
-        return (SIZE * torch.randn(shape, generator=generator)).to(dtype)
+        return (SIZE * torch.randn(shape, generator=generator)).to(case.device, dtype)
 
     state = (*lead, case.samples, *case.branch.state_shape)
     theta = {role: normal(shape).requires_grad_() for role, shape in shapes.items()}
@@ -104,6 +104,12 @@ class Contestant(ABC):
     def supports(self, case: Case) -> bool:
         """Whether it can compute the case."""
 
+    def reaches(self, device: str) -> bool:
+        """Whether there is such a device here; threads are those of the CPU."""
+        import torch
+
+        return device == "cpu" or (self.threads == 1 and torch.cuda.is_available())
+
     @abstractmethod
     def prepare(self, problem: Problem) -> Prepared:
         """Everything that is done once, before any timing."""
@@ -115,6 +121,14 @@ class Contestant(ABC):
     def asked(self, case: Case) -> Case:
         """The case, at the depth at which this contestant is timed."""
         return case if self.deepest is None else case.at_depth(min(case.depth, self.deepest))
+
+
+def wait_for(device: str) -> None:
+    """Until the device has done what it was told."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize()
 
 
 class Autograd(Contestant):
@@ -132,7 +146,9 @@ class Autograd(Contestant):
         leaves = (*problem.theta.values(), problem.h)
 
         def run() -> tuple[Tensor, ...]:
-            return torch.autograd.grad(network(problem.h, problem.theta), leaves, problem.p)
+            found = torch.autograd.grad(network(problem.h, problem.theta), leaves, problem.p)
+            wait_for(problem.case.device)
+            return found
 
         return Prepared(run, lambda found: dict(zip((*problem.theta, INPUT), found, strict=True)))
 
@@ -148,8 +164,14 @@ class EngineRun(Autograd):
         return _engine(self.engine).missing
 
     def supports(self, case: Case) -> bool:
-        """What the engine supports."""
-        return _engine(self.engine).supports(case.branch)
+        """What the engine supports; on the CPU not in an interpreter."""
+        import torch
+
+        if not self.reaches(case.device):
+            return False
+        like = torch.empty(1, dtype=getattr(torch, case.dtype), device=case.device)
+        engine = _engine(self.engine)
+        return (engine.on_cpu or case.device != "cpu") and engine.supports(case.branch, like)
 
     def activation_bytes(self, case: Case) -> int | None:
         """Measured, for an engine that takes its large tensors from a cache of its own; small ones do not count. None for no such."""
@@ -179,7 +201,7 @@ class PlainLoop(Autograd):
 
     def supports(self, case: Case) -> bool:
         """The branches written out in `layer`, with an activation that both libraries have."""
-        return _written_out(case.branch)
+        return self.reaches(case.device) and _written_out(case.branch)
 
     def network(self, problem: Problem) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
         """The loop."""
@@ -222,7 +244,7 @@ class Jax(Contestant):
 
     def supports(self, case: Case) -> bool:
         """What the plain loop supports, in JAX's default precision."""
-        return _written_out(case.branch) and case.dtype == "float32"
+        return _written_out(case.branch) and (case.dtype, case.device) == ("float32", "cpu")
 
     def prepare(self, problem: Problem) -> Prepared:
         """Move the numbers to JAX with depth as the first axis, which is what `scan` wants."""
@@ -321,10 +343,11 @@ def contestants(threads: int) -> Sequence[Contestant]:
     from deeplimit.engines import ENGINES
 
     deepest = {"reference": GRAPH_DEPTH}
-    fastest = next(name for name, engine in ENGINES.items() if not engine.missing)
+    fastest = next(name for name, engine in ENGINES.items() if engine.on_cpu and not engine.missing)
     many = f", {threads} threads"
     rows = (
         *(EngineRun(name, name, deepest=deepest.get(name), engine=name) for name in ENGINES),
+        EngineRun("triton-tf32", "triton, tf32", engine="triton:tf32"),
         EngineRun("native-recompute", "native, recompute", engine="native:recompute"),
         EngineRun(f"{fastest}-threads", fastest + many, threads, engine=fastest),
         PlainLoop("plain", "plain loop", deepest=GRAPH_DEPTH),

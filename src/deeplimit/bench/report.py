@@ -20,6 +20,7 @@ class Machine:
         instruction_sets: those that arithmetic depends on.
         versions: package -> version.
         commit: of our code; empty where it is unknown.
+        gpus: their names.
     """
 
     date: str
@@ -28,6 +29,7 @@ class Machine:
     instruction_sets: tuple[str, ...]
     versions: dict[str, str]
     commit: str = ""
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

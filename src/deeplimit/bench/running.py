@@ -13,7 +13,7 @@ from typing import TypeVar
 from deeplimit import checks
 from deeplimit.bench import steps
 from deeplimit.bench.cases import Case, Series, Training, chosen
-from deeplimit.bench.contestants import Contestant, EngineRun, Prepared, contestants, problem
+from deeplimit.bench.contestants import Contestant, EngineRun, Prepared, contestants, problem, wait_for
 from deeplimit.bench.report import CaseReport, Line, Machine, Report, SeriesReport, TrainingReport
 from deeplimit.bench.timing import Call, Clock, Track, race, ratio, spread
 
@@ -24,7 +24,7 @@ MATMUL = "matmul"
 #: Numbers that a series needs for an exponent: with fewer, its interval says nothing.
 FIT = 5
 #: Packages whose versions the times depend on, where they are installed.
-PACKAGES = ("torch", "jax", "jaxlib", "numpy")
+PACKAGES = ("torch", "triton", "jax", "jaxlib", "numpy")
 
 Row = TypeVar("Row", Case, Series, Training)
 Found = TypeVar("Found")
@@ -111,7 +111,7 @@ class Heat:
             return
         # Idle threads of a pool spin for a while: those who use one come last, and the product takes the turn after them.
         order = sorted(entries.items(), key=lambda entry: entry[1][0].threads)
-        tracks = self._race({MATMUL: _matmul()} | {title: _call(*entry) for title, entry in order})
+        tracks = self._race({MATMUL: _matmul(case.device)} | {title: _call(*entry) for title, entry in order})
         if any(tracks[title].seconds for title in entries):
             yield _reported(case, entries, tracks)
 
@@ -180,13 +180,18 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _matmul() -> Call:
-    """The product of two large matrices on one thread."""
+def _matmul(device: str) -> Call:
+    """The product of two large matrices on one thread, or on the GPU."""
     import torch
 
-    left, right = torch.randn(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0)).unbind(0)
+    left, right = torch.randn(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0)).to(device).unbind(0)
     out = torch.empty_like(left)
-    return Call(lambda: torch.mm(left, right, out=out), lambda: _set_threads(1))
+
+    def run() -> None:
+        torch.mm(left, right, out=out)
+        wait_for(device)
+
+    return Call(run, lambda: _set_threads(1))
 
 
 def _reported(case: Case, entries: dict[str, tuple[Contestant, Case]], tracks: dict[str, Track]) -> CaseReport:
@@ -239,4 +244,5 @@ def _machine() -> Machine:
     cpu, code = facts["cpu"], facts["code"]
     commit = code.get("commit", "")[:12] + (" with edits" if code.get("edited") else "")
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return Machine(today, cpu["model"], cpu["cores"], tuple(cpu["instruction_sets"]), versions, commit)
+    gpus = tuple(gpu["name"] for gpu in facts["gpu"])
+    return Machine(today, cpu["model"], cpu["cores"], tuple(cpu["instruction_sets"]), versions, commit, gpus)

@@ -124,7 +124,8 @@ def machine_line(machine: Machine) -> str:
     sets = f" ({', '.join(machine.instruction_sets)})" if machine.instruction_sets else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     commit = f"; commit {machine.commit}" if machine.commit else ""
-    return f"{machine.date}, {machine.cpu}{sets}, {machine.processors} processors; {versions}{commit}."
+    gpus = "".join(f", {name}" for name in machine.gpus)
+    return f"{machine.date}, {machine.cpu}{sets}, {machine.processors} processors{gpus}; {versions}{commit}."
 
 
 def missing_lines(report: Report) -> list[str]:

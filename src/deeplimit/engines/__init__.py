@@ -15,13 +15,18 @@ from deeplimit.engines.extension import blocks_in_use, fresh, reset_peak
 from deeplimit.engines.fused import TorchEngine
 from deeplimit.engines.native import NativeEngine
 from deeplimit.engines.reference import ReferenceEngine
+from deeplimit.engines.triton import TritonEngine
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (NativeEngine(), TorchEngine(), ReferenceEngine())}
+ENGINES: dict[str, Engine] = {
+    engine.name: engine for engine in (NativeEngine(), TritonEngine(), TorchEngine(), ReferenceEngine())
+}
 """The engines by name, the fastest first: `auto` takes the first that supports the branch."""
+
+_WITH_WAYS = (NativeEngine, TritonEngine)
 
 
 def named(name: str) -> Engine | None:
-    """The engine of a name, which may say how: `native:store`, `native:recompute`, `native:recompute=64`; None for `auto`.
+    """The engine of a name, which may say how: `native:store`, `native:recompute`, `native:recompute=64`, `triton:tf32`; None for `auto`.
 
     Raises:
         InputError: no engine has that name, it does not know this way, or it is not there.
@@ -31,11 +36,11 @@ def named(name: str) -> Engine | None:
     if kind == "auto" and not colon:
         return None
     engine = ENGINES.get(kind)
-    if colon and not isinstance(engine, NativeEngine):
-        raise checks.InputError(f"engine: expected a way of working with native alone, found {name!r}")
+    if colon and not isinstance(engine, _WITH_WAYS):
+        raise checks.InputError(f"engine: expected a way of working with native or triton alone, found {name!r}")
     if engine is not None and engine.missing:
         raise checks.InputError(f"engine: expected one that is there, found {name!r}: {engine.missing}")
-    return engine.variant(way) if colon and isinstance(engine, NativeEngine) else engine
+    return engine.variant(way) if colon and isinstance(engine, _WITH_WAYS) else engine
 
 
 def select(name: str, branch: Branch, *, like: Tensor | None = None) -> Engine:
@@ -55,7 +60,9 @@ def select(name: str, branch: Branch, *, like: Tensor | None = None) -> Engine:
     if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
         return ENGINES["reference"]
     if engine is None:
-        return next(engine for engine in ENGINES.values() if engine.supports(branch, like))
+        on_cpu = like is None or like.device.type == "cpu"
+        own = (engine for engine in ENGINES.values() if engine.on_cpu or not on_cpu)
+        return next(engine for engine in own if engine.supports(branch, like))
     if not engine.supports(branch, like):
         where = "" if like is None else f" on {like.dtype} of {like.device}"
         raise checks.InputError(
@@ -70,6 +77,7 @@ __all__ = [
     "NativeEngine",
     "ReferenceEngine",
     "TorchEngine",
+    "TritonEngine",
     "blocks_in_use",
     "fresh",
     "named",

@@ -23,6 +23,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    on_cpu: ClassVar[bool] = True
+    """Whether `auto` may take it on the CPU."""
 
     @property
     def missing(self) -> str:

@@ -44,7 +44,7 @@ class TorchEngine(Engine):
     name = "torch"
 
     def __init__(self) -> None:
-        self._workspace = Workspace()
+        self.workspace = Workspace()
 
     def supports(self, branch: Branch, like: Tensor | None = None) -> bool:
         """The perceptron and the branches with one matrix."""
@@ -57,17 +57,62 @@ class TorchEngine(Engine):
         if is_ensemble(branch, h) and len(h) == 1:  # plain matrix products are quicker than batched ones of one member
             return self.final(branch, h[0], {role: t[0] for role, t in theta.items()}, scale).unsqueeze(0)
         roles = tuple(theta)
-        last: Tensor = _Stack.apply((self._workspace, branch, scale, roles), h, *(theta[role] for role in roles))  # type: ignore[no-untyped-call]
+        last: Tensor = _Stack.apply((self, branch, scale, roles), h, *(theta[role] for role in roles))  # type: ignore[no-untyped-call]
         return last
 
     def release(self) -> None:
         """Free the buffers."""
-        self._workspace.clear()
+        self.workspace.clear()
 
     def states(self, branch: Branch, h: Tensor, theta: Theta, scale: float) -> Tensor:
         """All states; the buffer is the caller's."""
         with torch.no_grad():
-            return _forward(Workspace(), _layers(branch, h, theta, scale), h)[0]
+            return self.forward(Workspace(), _layers(branch, h, theta, scale), h)[0]
+
+    def forward(self, workspace: Workspace, layers: Layers, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States H `[L+1, …, n, q]`, slopes σ′(z) and activations σ(z) `[L, …, n, m]`."""
+        depth, width = layers.W.shape[0], layers.W.shape[-2]
+        H = workspace.take((depth + 1, *h.shape), h)
+        S = workspace.take((depth, *h.shape[:-1], width), h)
+        A = workspace.take((depth, *h.shape[:-1], width), h)
+        H[0] = h
+        matmul, addmm = _products(h)
+        states = H.unbind(0)
+        activate = layers.activation.in_place
+        for W, b, z, a, old, new, add in zip(
+            layers.W.mT.unbind(0),
+            _optional(layers.b, depth),
+            S.unbind(0),
+            A.unbind(0),
+            states,
+            states[1:],
+            _increments(layers, addmm),
+            strict=False,
+        ):
+            if b is None:
+                matmul(old, W, out=z)
+            else:
+                addmm(b, old, W, out=z)
+            activate(z, a)
+            add(old, a, new)
+        return H, S, A
+
+    def backward(self, workspace: Workspace, layers: Layers, slopes: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+        """The costates P `[L+1, …, n, q]`, and the gradients g of the pre-activations, which overwrite the slopes."""
+        depth = layers.W.shape[0]
+        P = workspace.take((depth + 1, *p.shape), p)
+        P[depth] = p
+        matmul, addmm = _products(p)
+        costates = P.unbind(0)
+        outer, pull = (layers.gain, torch.mul) if layers.V is None else (layers.V, matmul)
+        assert outer is not None
+        backwards = (
+            reversed(t) for t in (layers.W.unbind(0), outer.unbind(0), slopes.unbind(0), costates[1:], costates[:-1])
+        )
+        for W, V, g, new, old in zip(*backwards, strict=True):
+            g.mul_(pull(new, V))
+            addmm(new, g, W, out=old)
+        return P, slopes
 
 
 def _layers(branch: Branch, h: Tensor, theta: Theta, scale: float) -> Layers:
@@ -103,35 +148,6 @@ def _gain(branch: OneMatrix, stacked: Theta, theta: Theta, scale: float) -> Tens
     return A.new_full((1,) * A.dim(), scale).expand(*A.shape[:-2], 1, 1)
 
 
-def _forward(workspace: Workspace, layers: Layers, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """States H `[L+1, …, n, q]`, slopes σ′(z) and activations σ(z) `[L, …, n, m]`."""
-    depth, width = layers.W.shape[0], layers.W.shape[-2]
-    H = workspace.take((depth + 1, *h.shape), h)
-    S = workspace.take((depth, *h.shape[:-1], width), h)
-    A = workspace.take((depth, *h.shape[:-1], width), h)
-    H[0] = h
-    matmul, addmm = _products(h)
-    states = H.unbind(0)
-    activate = layers.activation.in_place
-    for W, b, z, a, old, new, add in zip(
-        layers.W.mT.unbind(0),
-        _optional(layers.b, depth),
-        S.unbind(0),
-        A.unbind(0),
-        states,
-        states[1:],
-        _increments(layers, addmm),
-        strict=False,
-    ):
-        if b is None:
-            matmul(old, W, out=z)
-        else:
-            addmm(b, old, W, out=z)
-        activate(z, a)
-        add(old, a, new)
-    return H, S, A
-
-
 def _products(h: Tensor) -> tuple[Any, Any]:
     """The matrix products for one network or for an ensemble."""
     return (torch.bmm, torch.baddbmm) if h.dim() == 3 else (torch.mm, torch.addmm)
@@ -150,24 +166,6 @@ def _increments(layers: Layers, addmm: Any) -> Any:
         return [lambda h, a, out, V=V: addmm(h, a, V, out=out) for V in layers.V.mT.unbind(0)]
     pairs = zip(layers.V.mT.unbind(0), layers.c.unbind(0), strict=True)
     return [lambda h, a, out, V=V, c=c: addmm(h, a, V, out=out).add_(c) for V, c in pairs]
-
-
-def _backward(workspace: Workspace, layers: Layers, slopes: Tensor, p: Tensor) -> Tensor:
-    """The costates P `[L+1, …, n, q]`; the slopes are overwritten by the gradients g of the pre-activations."""
-    depth = layers.W.shape[0]
-    P = workspace.take((depth + 1, *p.shape), p)
-    P[depth] = p
-    matmul, addmm = _products(p)
-    costates = P.unbind(0)
-    outer, pull = (layers.gain, torch.mul) if layers.V is None else (layers.V, matmul)
-    assert outer is not None
-    backwards = (
-        reversed(t) for t in (layers.W.unbind(0), outer.unbind(0), slopes.unbind(0), costates[1:], costates[:-1])
-    )
-    for W, V, g, new, old in zip(*backwards, strict=True):
-        g.mul_(pull(new, V))
-        addmm(new, g, W, out=old)
-    return P
 
 
 def _weight_gradients(
@@ -192,17 +190,19 @@ class _Stack(torch.autograd.Function):
     """The whole stack as one node of the graph."""
 
     @staticmethod
-    def forward(ctx: Any, call: tuple[Workspace, Branch, float, tuple[str, ...]], h: Tensor, *theta: Tensor) -> Tensor:
-        workspace, branch, scale, roles = call
+    def forward(
+        ctx: Any, call: tuple[TorchEngine, Branch, float, tuple[str, ...]], h: Tensor, *theta: Tensor
+    ) -> Tensor:
+        engine, branch, scale, roles = call
         layers = _layers(branch, h, dict(zip(roles, theta, strict=True)), scale)
-        ctx.call, ctx.layers, ctx.buffers = call, layers, _forward(workspace, layers, h)
+        ctx.call, ctx.layers, ctx.buffers = call, layers, engine.forward(engine.workspace, layers, h)
         ctx.save_for_backward(h, *theta)
         last: Tensor = ctx.buffers[0][-1]
         return last.clone()
 
     @staticmethod
     def backward(ctx: Any, p: Tensor) -> tuple[Tensor | None, ...]:
-        workspace, branch, scale, roles = ctx.call
+        engine, branch, scale, roles = ctx.call
         h, *tensors = ctx.saved_tensors
         theta = dict(zip(roles, tensors, strict=True))
         if torch.is_grad_enabled():
@@ -210,12 +210,12 @@ class _Stack(torch.autograd.Function):
             final = lambda h, *theta: reference(branch, h, dict(zip(roles, theta, strict=True)), scale)  # noqa: E731
             return (None, *differentiable_gradient(final, ctx.saved_tensors, p=p))
         # A second backward pass over a retained graph finds the buffers used up, and runs the stack again.
-        H, S, A = ctx.buffers or _forward(workspace, ctx.layers, h)
+        H, S, A = ctx.buffers or engine.forward(engine.workspace, ctx.layers, h)
         ctx.buffers = None
-        P = _backward(workspace, ctx.layers, S, p)
-        grads = _weight_gradients(branch, (H, S, A, P), theta, scale)
+        P, G = engine.backward(engine.workspace, ctx.layers, S, p)
+        grads = _weight_gradients(branch, (H, G, A, P), theta, scale)
         if is_ensemble(branch, h):
             grads = {role: g.transpose(0, 1) if role in branch.shapes else g for role, g in grads.items()}
         first = P[0].clone()
-        workspace.give(H, S, A, P)
+        engine.workspace.give(H, G, A, P)
         return (None, first, *(grads[role] for role in roles))

@@ -75,7 +75,7 @@ def _instruction_sets() -> tuple[InstructionSetStatus, ...]:
 def _choice(kind: str, branch: Branch) -> Choice:
     """The choice, explained by the faster engines that were passed over."""
     chosen = select("auto", branch).name
-    names = list(ENGINES)
+    names = [name for name, engine in ENGINES.items() if engine.on_cpu]
     passed = names[: names.index(chosen)]
     absent = [name for name in passed if ENGINES[name].missing]
     reasons = [f"{name} is not there" for name in absent]

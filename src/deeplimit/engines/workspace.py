@@ -26,9 +26,9 @@ class Workspace:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
 
     def give(self, *tensors: Tensor) -> None:
-        """Put tensors back; nobody may hold a view of them."""
+        """Put tensors back; nobody may hold a view of them. Memory of a GPU goes to PyTorch's own store, which knows its streams."""
         with self._lock:
-            for tensor in tensors:
+            for tensor in (t for t in tensors if t.device.type != "cuda"):
                 self._free.setdefault((tuple(tensor.shape), tensor.dtype, tensor.device), []).append(tensor)
 
     def clear(self) -> None:

@@ -152,9 +152,9 @@ class ResidualStack(Network):
 
     def release(self, engine: str) -> None:
         """Give back what the engine keeps for the next call."""
-        from deeplimit.engines import select
+        from deeplimit.engines import named, select
 
-        select(engine, self.branch).release()
+        (named(engine) or select(engine, self.branch)).release()
 
     def states(self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto") -> Tensor:
         """All hidden states h_0 … h_L, `[L + 1, n, q]` or `[L + 1, E, n, q]`; not differentiable."""

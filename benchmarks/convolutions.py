@@ -97,7 +97,10 @@ def contestants(depth: int, *, steps: bool) -> dict[str, Callable[[], None]]:
         return convolution_stack(h, theta, activation=ReLU(), scale=1 / depth, engine=OWN)[0]
 
     last = Modules(depth).to(memory_format=torch.channels_last)
-    inner = {"h": h.clone(memory_format=torch.channels_last).requires_grad_(), "p": p.clone(memory_format=torch.channels_last)}
+    inner = {
+        "h": h.clone(memory_format=torch.channels_last).requires_grad_(),
+        "p": p.clone(memory_format=torch.channels_last),
+    }
     return {
         OWN: passes(stack, theta.values(), steps=steps, **inner),
         "modules": passes(modules, modules.parameters(), h=h.requires_grad_(), p=p, steps=steps),

@@ -18,8 +18,6 @@ const ConvolutionKernels<Real>& kernels() {
         return set.twice;
 }
 
-constexpr Index places = 16;       // of a transformed kernel
-
 // The phases of a pass, with the memory that they share.
 template <class Real>
 class Phases {

@@ -34,6 +34,8 @@ struct ConvolutionGradients {
 enum Map { map_h, map_z1, map_z2, maps };                            // the state, and what the convolutions give
 enum Row { row_mean, row_inverse, row_gain, row_shift, rows_count }; // N(z) = (z - mean) * gain + shift; 1 / deviation or 0
 
+constexpr Index places = 16;       // of a transformed kernel or tile (winograd.hpp)
+
 // One pass over the depth: what its phases share. A phase runs on parts of the samples, which may run at once; what comes of the samples
 // together is computed between two phases.
 template <class Real>
@@ -43,13 +45,13 @@ struct ConvolutionPass {
     const Real* first;             // h_0
     Real* last;                    // h_L
     Real* moments;                 // [L, 2, 2, C]: mean and unbiased variance of the batch; null where nobody asks
-    Real* kernels[2];              // of a layer, transformed: [16, C, padded C]
+    Real* kernels[2];              // of a layer, transformed: [places, C, padded C]
     Real* sums;                    // [n, 2, padded C]: of each sample, for what is computed between two phases
     // backward
     const Real* direction;         // d loss / d h_L
     Real *p, *g;                   // [n, H, W, padded C]: d loss / d h_k, d loss / d N(z1)
     Real* pulls;                   // [3, padded C]: d loss / d z = pull * (p - middle - (z - mean) * tilt)
-    Real* parts;                   // [parts, 16, C, padded C]: gradients of transformed kernels
+    Real* parts;                   // [parts, places, C, padded C]: gradients of transformed kernels
     ConvolutionGradients<Real> out;
 };
 

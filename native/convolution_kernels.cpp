@@ -277,7 +277,7 @@ void run(const ConvolutionPass<Real>& call, Phase phase, Index layer, Index part
 
 // ------------------------------------------------------------------------------------------ between two phases
 
-// The kernels of a layer, transformed: [16, C in, C out], or [16, C out, C in] for the way back.
+// The kernels of a layer, transformed: [places, C in, C out], or [places, C out, C in] for the way back.
 template <class Real>
 void prepare(const ConvolutionPass<Real>& call, Index layer, bool backward) {
     const Convolutions<Real>& s = call.stack;

@@ -9,12 +9,11 @@
 // float32 the error is about that of the sum itself.
 #pragma once
 
+#include "convolution.hpp"
 #include "vector.hpp"
 
 namespace deeplimit::DEEPLIMIT_ISA {
 namespace {
-
-constexpr Index places = 16;
 
 // Maps with all their channels; a bordered one has a border of zeros and, where sizes are odd, zeros that fill up the last tiles.
 struct Grid {

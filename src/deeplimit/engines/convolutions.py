@@ -187,9 +187,8 @@ def _sizes(state: Tensor, call: tuple[Any, ...]) -> tuple[int, ...]:
     _check(state, theta, None)
     for role, t in theta.items():
         if t.dtype != state.dtype or t.device != state.device or t.dtype not in PRECISIONS:
-            raise checks.InputError(
-                f"convolutions: expected float32 or float64 as in h, found {state.dtype} and {role} in {t.dtype}"
-            )
+            found = f"{t.dtype} on {t.device} with {state.dtype} on {state.device}"
+            raise checks.InputError(f"{role}: expected float32 or float64 as the state has, found {found}")
     checks.one_of("activation", name, NAMES)
     if len(numbers) != 3:
         raise checks.InputError(f"numbers: expected 3, found {len(numbers)}")

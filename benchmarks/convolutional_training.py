@@ -4,8 +4,8 @@
 
 The network of section 5.2 in float32, one step of SGD with momentum: as one writes it with PyTorch's modules, by `Step` kernel by kernel
 (engine `reference`), and with the evaluation recorded as a CUDA graph (engine `auto`), for one run and for ensembles, whose steps count
-once for each run. The best way to lay an ensemble out is a question of its own: members in groups, or apart (`auto:apart`). All take turns in
-one process; ratios are over the modules, turn by turn, with median and quartiles. On the CPU nothing is recorded and members are apart.
+once for each run. How an ensemble is best laid out is a question of its own: members in groups, or apart (`auto:apart`). All take turns
+in one process; ratios are over the modules, turn by turn, with median and quartiles. On the CPU nothing is recorded and members are apart.
 
 What does not fit into memory says so and is out of the race; give fewer members then.
 """

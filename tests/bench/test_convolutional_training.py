@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "convolutional_training.py"
 
 
-def script():
-    found = importlib.util.spec_from_file_location("convolutional_training", FILE)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+def script() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(FILE)))
 
 
 def test_the_same_command_runs_a_small_version_on_the_cpu():

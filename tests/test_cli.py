@@ -524,3 +524,16 @@ def test_regime_refuses_what_it_cannot_read(call, tmp_path):
     status, _, err = call("regime", tmp_path / "a.pt")
     assert status == 2
     assert "expected a safetensors file" in err
+
+
+def test_both_commands_pass_on_that_algorithms_must_be_deterministic(call, paper, monkeypatch):
+    seen = []
+
+    def serve(subject, request, *, out, execution, look):
+        seen.append(execution.deterministic)
+        return 0
+
+    monkeypatch.setattr("deeplimit.cli._serve", serve)
+    for words in (["reproduce", "flow"], ["study", FLOW]):
+        assert call(*words, "--deterministic")[0] == call(*words)[0] == 0
+    assert seen == [True, False, True, False]

@@ -223,6 +223,30 @@ def test_an_engine_or_device_that_is_not_here_is_refused_before_any_work(jobs, s
     Execution(engine="reference").check_machine()
 
 
+def test_a_deterministic_run_says_so_and_leaves_pytorch_as_it_was(jobs, store, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    seen = []
+    for execution in (Execution(), Execution(deterministic=True)):
+        outcome = compute(
+            jobs[0],
+            execution,
+            checkpoint=store.out / "c",
+            progress=lambda f: seen.append(torch.are_deterministic_algorithms_enabled()),
+        )
+        assert outcome.facts.get("numerics") == ({"deterministic": True} if execution.deterministic else None)
+        assert set(seen) == {execution.deterministic}
+        seen.clear()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_follows_the_name_of_an_engine_is_for_the_network_to_know():
+    Execution(engine="auto:bf16").check_machine()
+    with pytest.raises(InputError, match="engine: expected one of"):
+        Execution(engine="fast:bf16").check_machine()
+
+
 def test_threads_are_set_for_pytorch_now_and_later(monkeypatch):
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()

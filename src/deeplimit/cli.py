@@ -60,6 +60,9 @@ Seeds = Annotated[
 Workers = Annotated[
     int | None, typer.Option(help="Processes; as many as the processors here have threads for, unless given.")
 ]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Only algorithms that give the same bits every time; slower on a GPU.")
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="Data directory; what DEEPLIMIT_DATA says, or a cache of yours, unless given.")
 ]
@@ -144,6 +147,7 @@ def reproduce(
     threads: Threads = 1,
     seeds: Seeds = None,
     workers: Workers = None,
+    deterministic: Deterministic = False,
     data_dir: DataDir = None,
     dry_run: DryRun = False,
     json: AsJson = False,
@@ -155,7 +159,7 @@ def reproduce(
     from deeplimit.study import Execution, Request
 
     use_directory(data_dir)
-    execution = Execution(engine, device, threads, _workers(workers, threads, device))
+    execution = Execution(engine, device, threads, _workers(workers, threads, device), deterministic)
     look = Look(dry_run, json, strict)
     worst = 0
     for name in PAPERS if paper == "all" else [paper]:
@@ -182,6 +186,7 @@ def study(
     threads: Threads = 1,
     seeds: Seeds = None,
     workers: Workers = None,
+    deterministic: Deterministic = False,
     data_dir: DataDir = None,
     dry_run: DryRun = False,
     json: AsJson = False,
@@ -192,7 +197,7 @@ def study(
     from deeplimit.study import Execution, Request, load_file
 
     use_directory(data_dir)
-    execution = Execution(engine, device, threads, _workers(workers, threads, device))
+    execution = Execution(engine, device, threads, _workers(workers, threads, device), deterministic)
     home = str(file.resolve().parent)
     request = Request("file", str(file), tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype, folder=home)
     folder = out or Path("results") / f"{file.stem}-{tier}"

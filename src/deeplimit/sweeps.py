@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ class Execution:
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         threads: PyTorch threads of each worker. One by default: on matrices of these sizes a second gains nothing and can cost a lot.
         workers: processes.
+        deterministic: only algorithms that give the same bits every time; slower on a GPU.
 
     Raises:
         InputError: a number below 1, or a device that is none.
@@ -57,6 +58,7 @@ class Execution:
     device: str = "cpu"
     threads: int = 1
     workers: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without PyTorch."""
@@ -69,6 +71,14 @@ class Execution:
         """What a task is run with."""
         return Context(self.engine, self.device, self.threads, checkpoint)
 
+    def numerics(self) -> AbstractContextManager[dict[str, bool]]:
+        """The settings of PyTorch for a run, and facts for its record; nothing, and no PyTorch, where its own defaults are meant."""
+        if self.device == "cpu" and not self.deterministic:
+            return nullcontext({})
+        from deeplimit.engines.numerics import numerics
+
+        return numerics(self.device, deterministic=self.deterministic)
+
     def check_machine(self) -> None:
         """Refuse an engine or a device that is not here, before any work.
 
@@ -78,7 +88,7 @@ class Execution:
         if self.engine != "auto":
             from deeplimit.engines import ENGINES
 
-            checks.one_of("engine", self.engine, ("auto", *ENGINES))
+            checks.one_of("engine", self.engine.partition(":")[0], ("auto", *ENGINES))
         if self.device != "cpu":
             import torch
 
@@ -356,8 +366,10 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
     context.progress = progress
     collector = RowCollector()
     try:
-        for row in job.task.run(context):
-            collector.add(row)
+        with execution.numerics() as facts:
+            context.provenance |= {"numerics": facts} if facts else {}
+            for row in job.task.run(context):
+                collector.add(row)
         rows = collector.frame()
     except Exception as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
         return Outcome(job.id, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
@@ -434,7 +446,8 @@ def probe(jobs: Sequence[Job], execution: Execution) -> list[float]:
 def _probed(job: Job, execution: Execution) -> float:
     """A job that cannot run here, for want of its data, must not hide what the others take."""
     try:
-        return job.task.probe(execution.context())
+        with execution.numerics():
+            return job.task.probe(execution.context())
     except checks.InputError:
         return math.nan
 

@@ -5,9 +5,11 @@ import itertools
 import pytest
 import torch
 from scipy.stats import beta, kstest
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeplimit.checks import InputError
 from deeplimit.data import Chain, Flip, Mixup, PaddedCrop
+from deeplimit.data.augment import _moved
 from tests.cases import normal
 
 PARTS = {
@@ -164,3 +166,45 @@ def test_a_chain_is_its_parts_in_their_order():
 def test_what_cannot_be_done_is_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+class Copies(TorchDispatchMode):
+    """Counts what goes to another device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._to_copy.default and (kwargs or {}).get("device") is not None
+        return function(*args, **(kwargs or {}))
+
+
+def test_all_numbers_of_a_batch_go_to_the_device_of_the_images_in_one_copy():
+    x, y = (t.to("meta") for t in batch(2, 8))
+    chain = Chain((Flip(), PaddedCrop(2, border=(1.0, 2.0, 3.0)), Mixup(0.4, "permuted", classes=5)))
+    chain(x, y, generator=[gen(0), gen(1)])  # the border goes there once
+    with Copies() as copies:
+        images, targets = chain(x, y, generator=[gen(0), gen(1)])
+    assert copies.count == 1
+    assert {images.device.type, targets.device.type} == {"meta"}
+    assert targets.shape == (2, 8, 5)
+
+
+def test_numbers_arrive_as_they_were(monkeypatch):
+    kinds = (torch.bool, torch.int64, torch.float64)
+    drawn = [torch.arange(6).view(2, 3).to(kind) for kind in kinds]
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("meta"))  # what is drawn lies elsewhere
+    found = _moved(drawn, torch.device("cpu"))
+    monkeypatch.undo()
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(found, drawn, strict=True))
+
+
+def test_a_chain_is_its_parts_one_after_the_other():
+    x, y = batch(2, 40)
+    parts = (Flip(), PaddedCrop(2), Mixup(0.4, "permuted", classes=5))
+    together = Chain(parts)(x, y, generator=[gen(4), gen(5)])
+    generators = [gen(4), gen(5)]
+    for part in parts:
+        x, y = part(x, y, generator=generators)
+    assert all(map(torch.equal, together, (x, y)))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeplimit.branches import GELU, Activation, ReLU, Tanh
 from deeplimit.checks import InputError
@@ -133,6 +134,85 @@ def test_states_moments_and_engines_that_do_not_fit_are_refused():
         convolution_stack(one, theta, activation=GELU(), scale=1.0, moments=h.new_ones(2, 2, 2, 4))[0].shape
         == one.shape
     )
+
+
+# --- groups, and bfloat16 ---
+
+
+def side_by_side(*thetas: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of several stacks as those of one whose channels fall into groups."""
+    return {role: torch.cat([theta[role] for theta in thetas], 1) for role in thetas[0]}
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_groups_are_stacks_of_their_own(norm):
+    thetas = [parameters(3, 4, norm=norm, seed=seed) for seed in (0, 1)]
+    own = [states(5, 4, 6, 7, seed=seed) for seed in (2, 3)]
+    last, moments = convolution_stack(torch.cat(own, 1), side_by_side(*thetas), activation=GELU(), scale=0.5)
+    assert (moments is None) != norm
+    for e, (theta, h) in enumerate(zip(thetas, own, strict=True)):
+        part = slice(4 * e, 4 * e + 4)
+        expected, found = convolution_stack(h, theta, activation=GELU(), scale=0.5, engine="reference")
+        torch.testing.assert_close(last[:, part], expected, rtol=1e-12, atol=1e-12)
+        if moments is not None:
+            torch.testing.assert_close(moments[..., part], found, rtol=1e-12, atol=1e-12)
+
+
+@native
+def test_the_native_engine_refuses_groups():
+    theta, h = side_by_side(parameters(2, 4), parameters(2, 4)), states(2, 8, 3, 3)
+    with pytest.raises(InputError, match=r"engine: expected one that runs this .* 2 groups"):
+        convolution_stack(h, theta, activation=GELU(), scale=1.0, engine="native")
+    given = [theta.get(role) for role in ROLES]
+    with pytest.raises(InputError, match=r"conv1.W: expected shape \(2, 8, 8, 3, 3\)"):
+        torch.ops.deeplimit.convolve(h, *given, "gelu", [0.0, 1.0, EPS], False)
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_bfloat16_rounds_and_no_more(norm):
+    theta, h = parameters(6, 8, norm=norm, dtype=torch.float32), states(9, 8, 6, 7, dtype=torch.float32)
+    leaves = {role: t.requires_grad_() for role, t in theta.items()}
+    found = {}
+    for engine in ("reference", "reference:bf16"):
+        last, moments = convolution_stack(h, leaves, activation=ReLU(), scale=1 / 6, engine=engine)
+        grads = torch.autograd.grad(last.square().mean(), [leaves["conv1.W"], leaves["conv2.W"]])
+        assert last.dtype == torch.float32
+        assert {t.dtype for t in grads} == {torch.float32}
+        assert moments is None or moments.dtype == torch.float32
+        found[engine] = (last.detach(), *grads)
+    for exact, rounded in zip(*found.values(), strict=True):
+        error = float((rounded - exact).norm() / exact.norm())
+        assert 1e-5 < error < 8 * 2**-9, error  # half a unit of 8 bits, a few times
+
+
+def test_bfloat16_is_refused_where_it_would_do_nothing():
+    theta, h = parameters(2, 4), states(2, 4, 3, 3)
+    with pytest.raises(InputError, match=r"engine: expected float32 with 'reference:bf16', found torch.float64"):
+        convolution_stack(h, theta, activation=GELU(), scale=1.0, engine="reference:bf16")
+
+
+class Largest(TorchDispatchMode):
+    """Counts results as large as all kernels of a role."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        self.count += isinstance(found, Tensor) and found.numel() == self.size
+        return found
+
+
+def test_the_cost_of_a_gradient_is_linear_in_depth():
+    counts = []
+    for L in (4, 8):
+        theta = {role: t.requires_grad_() for role, t in parameters(L, 3).items()}
+        last, _ = convolution_stack(states(2, 3, 4, 4), theta, activation=ReLU(), scale=1.0, engine="reference")
+        with Largest(theta["conv1.W"].numel()) as largest:
+            torch.autograd.grad(last.sum(), list(theta.values()))
+        counts.append(largest.count)
+    assert counts[0] == counts[1] > 0
 
 
 # --- the native engine against the reference ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -12,8 +13,10 @@ from torch.nn import functional as F
 from deeplimit.branches import GELU, Identity, ReLU, SiLU, Tanh
 from deeplimit.checks import InputError
 from deeplimit.data import FixedPairs, GaussianPairs
+from deeplimit.engines.extension import MISSING
 from deeplimit.measures import Every, HeldOut, Loss
 from deeplimit.networks import ConvolutionalStack, ensemble, member
+from deeplimit.networks.convolutional_stack import _grouped
 from deeplimit.records import Context, frame
 from deeplimit.training import SGD, Batches, CosineDecay, CrossEntropy, Step, TrainingRun
 from tests.cases import normal
@@ -245,6 +248,78 @@ def test_an_ensemble_is_its_members():
         for role, value in after.items():
             torch.testing.assert_close(running[role][e], value)
         torch.testing.assert_close(SMALL(both, x)[e], SMALL(own, x[e]))
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_members_side_by_side_are_members_apart(norm, shared):
+    network = dataclasses.replace(SMALL, norm=norm)
+    params = ensemble([drawn(network, seed) for seed in (0, 1, 2)])
+    x = normal((5, 3, 16, 13) if shared else (3, 5, 3, 16, 13), gen(3))
+    direction, found = normal((3, 5, 5), gen(4)), []
+    for engine in ("auto:apart", "auto:grouped"):
+        leaves = {role: params[role].detach().requires_grad_() for role in network.trainable}
+        output, running = network.in_training({**params, **leaves}, x, engine=engine)
+        grads = torch.autograd.grad((output * direction).sum(), list(leaves.values()))
+        evaluated = network({**params, **running}, x, engine=engine)
+        found.append([output.detach(), *grads, *(running[role] for role in sorted(running)), evaluated])
+        assert len(running) == (6 if norm else 2)
+    for apart, grouped in zip(*found, strict=True):
+        torch.testing.assert_close(grouped, apart, rtol=1e-10, atol=1e-12)
+    with pytest.raises(InputError, match="input x: expected shape"):
+        network(params, x[..., 1:], engine="auto:grouped")
+
+
+def test_on_a_gpu_members_stand_side_by_side_unless_told_otherwise():
+    assert [_grouped([], device) for device in ("cpu", "cuda")] == [False, True]
+    assert not _grouped(["bf16", "apart"], "cuda")
+    assert _grouped(["grouped"], "cpu")
+    assert SMALL.launch_bound
+
+
+@pytest.mark.parametrize("engine", ["auto:grouped", "auto:apart"])
+def test_an_evaluation_looks_at_no_number_and_makes_none_on_the_host(engine):
+    """On a device without numbers both would fail: a CUDA graph can record what passes here."""
+    params = {role: p.to("meta") for role, p in ensemble([SMALL.initialise(0), SMALL.initialise(1)]).items()}
+    batch = torch.empty(2, 5, 3, 16, 13, device="meta"), torch.empty(2, 5, device="meta")
+    info = Step(SMALL, SGD(0.1), CrossEntropy(), engine).evaluate(params, batch)
+    tensors = [info.loss, info.output, *info.grads.values(), *info.running.values()]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert info.loss.shape == (2,)
+
+
+def test_training_in_bfloat16_follows_that_in_float32():
+    run = TrainingRun(
+        (ConvolutionalStack(4, channels=4, image=(3, 16, 13), classes=3),),
+        FixedPairs(GaussianPairs(16, (3, 16, 13), (3,))),
+        SGD(0.02, 0.9),
+        iterations=12,
+        measures=(Loss(Every(1)),),
+        seeds=(0, 1),
+        dtype="float32",
+    )
+    losses = {}
+    for engine in ("reference", "auto:bf16", "auto:bf16:grouped"):
+        context = Context(engine=engine)
+        found = frame(list(run.run(context)))
+        losses[engine] = found.filter(found["quantity"] == "loss")["value"].to_list()
+        assert ("bf16" in str(context.provenance["engine"])) == ("bf16" in engine)
+    exact = losses.pop("reference")
+    assert exact[-1] < 0.9 * exact[0]
+    for rounded in losses.values():
+        assert rounded == pytest.approx(exact, rel=0.03)
+        assert rounded != pytest.approx(exact, rel=1e-7)
+
+
+def test_the_name_of_the_engine_says_how():
+    like = torch.zeros(1)
+    assert SMALL.engine_title("reference", like=like) == "reference"
+    assert SMALL.engine_title("auto:bf16", like=like) == "reference:bf16"
+    assert SMALL.engine_title("auto", like=like) == ("reference" if MISSING else "native")
+    with pytest.raises(InputError, match=r"engine 'auto:fast': expected one of .*; found 'fast'"):
+        SMALL(SMALL.initialise(0), torch.zeros(1, 3, 16, 13), engine="auto:fast")
+    with pytest.raises(InputError, match="found 'native:bf16'"):
+        SMALL(SMALL.initialise(0), torch.zeros(1, 3, 16, 13), engine="native:bf16")
 
 
 def test_averages_of_a_diverged_member_stay():

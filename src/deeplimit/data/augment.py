@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,18 +54,7 @@ class Independent(Augmentation):
 
     def __call__(self, x: Tensor, y: Tensor, *, generator: Generators) -> tuple[Tensor, Tensor]:
         """Draw and apply."""
-        import torch
-
-        if x.dim() not in (4, 5):
-            raise checks.InputError(f"images: expected 4 axes, or 5 for an ensemble; found {x.dim()}")
-        if x.dim() == 4:
-            x, y = self(x[None], y[None], generator=generator)
-            return x[0], y[0]
-        generators = [generator] * len(x) if isinstance(generator, torch.Generator) else generator
-        if len(generators) != len(x):
-            raise checks.InputError(f"generator: expected one for each of {len(x)} members, found {len(generators)}")
-        numbers = torch.stack([self.draw(x.shape[1], own) for own in generators])
-        return self.apply(x, y, numbers=numbers.to(x.device))
+        return _changed((self,), x, y=y, generator=generator)
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ class PaddedCrop(Independent):
         columns = numbers[..., 1, None] + torch.arange(width, device=x.device)
         pixels = lines[..., :, None] * (width + 2 * self.pad) + columns[..., None, :]
         around = (self.pad,) * 4
-        border = x.new_tensor(self.border)[:, None, None]
+        border = _colour(self.border, x.dtype, x.device) if any(self.border) else 0.0
         padded = (pad(x - border, around) + border if any(self.border) else pad(x, around)).flatten(-2)
         return padded.gather(-1, pixels.flatten(-2)[..., None, :].expand(*x.shape[:-2], -1)).view(x.shape), y
 
@@ -193,10 +184,61 @@ class Chain(Augmentation):
     parts: tuple[Augmentation, ...]
 
     def __call__(self, x: Tensor, y: Tensor, *, generator: Generators) -> tuple[Tensor, Tensor]:
-        """The parts in their order."""
-        for part in self.parts:
-            x, y = part(x, y, generator=generator)
+        """The parts in their order; neighbours that are independent draw before any of them is applied."""
+        for kind, parts in itertools.groupby(self.parts, lambda part: isinstance(part, Independent)):
+            if kind:
+                x, y = _changed(tuple(parts), x, y=y, generator=generator)  # type: ignore[arg-type]
+                continue
+            for part in parts:
+                x, y = part(x, y, generator=generator)
         return x, y
+
+
+def _changed(parts: Sequence[Independent], x: Tensor, *, y: Tensor, generator: Generators) -> tuple[Tensor, Tensor]:
+    """The changes of a batch one after the other, by numbers that go to the device of the images in one copy.
+
+    Raises:
+        InputError: as `Augmentation`.
+    """
+    import torch
+
+    if x.dim() not in (4, 5):
+        raise checks.InputError(f"images: expected 4 axes, or 5 for an ensemble; found {x.dim()}")
+    if x.dim() == 4:
+        x, y = _changed(parts, x[None], y=y[None], generator=generator)
+        return x[0], y[0]
+    generators = [generator] * len(x) if isinstance(generator, torch.Generator) else generator
+    if len(generators) != len(x):
+        raise checks.InputError(f"generator: expected one for each of {len(x)} members, found {len(generators)}")
+    drawn = [torch.stack([part.draw(x.shape[1], own) for own in generators]) for part in parts]
+    for part, numbers in zip(parts, _moved(drawn, x.device), strict=True):
+        x, y = part.apply(x, y, numbers=numbers)
+    return x, y
+
+
+def _moved(drawn: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors on a device: as one block of bytes, which on CUDA nobody waits for."""
+    import torch
+
+    if all(t.device == device for t in drawn):
+        return drawn
+    # The widest numbers first: those after them then lie at multiples of their width.
+    order = sorted(range(len(drawn)), key=lambda i: -drawn[i].element_size())
+    block = torch.cat([drawn[i].contiguous().flatten().view(torch.uint8) for i in order])
+    if device.type == "cuda":
+        block = block.pin_memory()
+    block = block.to(device, non_blocking=device.type == "cuda")
+    parts = torch.split(block, [drawn[i].nbytes for i in order])
+    found = {i: part.view(drawn[i].dtype).view(drawn[i].shape) for i, part in zip(order, parts, strict=True)}
+    return [found[i] for i in range(len(drawn))]
+
+
+@functools.lru_cache(maxsize=8)
+def _colour(border: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """One number for each channel, `[channels, 1, 1]`; kept, because every batch asks for it."""
+    import torch
+
+    return torch.tensor(border, dtype=dtype, device=device)[:, None, None]
 
 
 def _mixed(values: Tensor, numbers: Tensor) -> Tensor:

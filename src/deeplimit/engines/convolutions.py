@@ -9,12 +9,16 @@ The native engine computes the convolutions by F(2 × 2, 3 × 3) of Winograd's m
 the normalisations fused into what reads and writes the maps. Sums over the batch follow an order that does not depend on the number of
 threads, so results are the same to the last bit on any number of them.
 
+The channels may fall into groups, each of which meets its own kernels alone: E networks of C channels are one of E·C channels in E groups,
+which on a GPU is one network's number of kernel launches instead of E times as many.
+
 `convolution_stack` is a branch apart from those of `deeplimit.branches`: a sample's next state depends on the whole batch, and beside the
 last state there are moments of the batch to be kept for evaluation.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -56,11 +60,13 @@ def convolution_stack(
 
     Args:
         h: the first state h_0, `[n, C, H, W]`, in any memory format; channels last is the fast one.
-        theta: parameters by role: `conv1.W` and `conv2.W` `[L, C, C, 3, 3]`; if there, `conv1.b` and `conv2.b` `[L, C]`; if there, all of
-            `norm1.scale`, `norm1.shift`, `norm2.scale`, `norm2.shift` `[L, C]`.
+        theta: parameters by role: `conv1.W` and `conv2.W` `[L, C, C, 3, 3]`, or `[L, C, C/G, 3, 3]` where the channels fall into G groups;
+            if there, `conv1.b` and `conv2.b` `[L, C]`; if there, all of `norm1.scale`, `norm1.shift`, `norm2.scale` and `norm2.shift`,
+            `[L, C]` too.
         activation: σ.
         scale: the factor in front of the branch.
-        engine: `auto`, `native` or `reference`.
+        engine: `auto`, `native` (without groups), `reference`, or `reference:bf16`: convolutions and activations in bfloat16, with states,
+            parameters and moments in float32.
         moments: None in training, where the moments of the batch normalise; the running ones `[L, 2, 2, C]` in evaluation: of N₁ and
             N₂, mean and variance.
 
@@ -71,20 +77,45 @@ def convolution_stack(
     Raises:
         InputError: roles, shapes or sizes that do not fit each other, or an engine that cannot run this.
     """
-    checks.one_of("engine", engine, ("auto", "native", "reference"))
-    _check(h, theta, moments)
-    if not _takes_native(engine, activation, tensors=[h, *theta.values(), *(() if moments is None else (moments,))]):
-        return _reference(h, theta, activation=activation, scale=scale, moments=moments)
+    checks.one_of("engine", engine, ("auto", "native", "reference", "reference:bf16"))
+    groups = _groups(h, theta)
+    _check(h, theta, moments, groups)
+    tensors = [h, *theta.values(), *(() if moments is None else (moments,))]
+    if not takes_native(engine, activation, tensors=tensors, groups=groups):
+        with _precision(h, engine):
+            return _reference(h, theta, activation=activation, scale=scale, moments=moments)
     folded = theta if moments is None else _folded(theta, moments)
-    tensors = [folded.get(role) for role in ROLES]
-    keeps = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, *tensors))
+    given = [folded.get(role) for role in ROLES]
+    keeps = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, *given))
     slope = activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0
-    call = (h, *tensors, ACTIVATIONS[type(activation)], [slope, scale, EPS], keeps)
+    call = (h, *given, ACTIVATIONS[type(activation)], [slope, scale, EPS], keeps)
     last, _, found = _apply(*call)
     return last, found if moments is None and NORM_ROLES[0] in theta else None
 
 
-def _takes_native(engine: str, activation: Activation, *, tensors: list[Tensor]) -> bool:
+def _groups(h: Tensor, theta: Mapping[str, Tensor]) -> int:
+    """How many groups the kernels leave of the channels; 1 where they do not divide them, which is refused later."""
+    kernels = theta.get("conv1.W")
+    inputs = kernels.shape[2] if kernels is not None and kernels.dim() == 5 else 0
+    fits = h.dim() == 4 and inputs > 0 and h.shape[1] % inputs == 0
+    return h.shape[1] // inputs if fits else 1
+
+
+def _precision(h: Tensor, engine: str) -> contextlib.AbstractContextManager[object]:
+    """The context of the variant of the reference.
+
+    Raises:
+        InputError: bfloat16 with states of another precision than float32, which would not be touched.
+    """
+    if not engine.endswith(":bf16"):
+        return contextlib.nullcontext()
+    if h.dtype != torch.float32:
+        raise checks.InputError(f"engine: expected float32 with 'reference:bf16', found {h.dtype}")
+    # Nothing is kept of the casts: what a recorded graph has cast must be cast again when it is replayed.
+    return torch.autocast(h.device.type, torch.bfloat16, cache_enabled=False)
+
+
+def takes_native(engine: str, activation: Activation, *, tensors: list[Tensor], groups: int = 1) -> bool:
     """Whether the native engine computes this; under a transform of torch.func and in forward mode only the reference can.
 
     Raises:
@@ -94,12 +125,12 @@ def _takes_native(engine: str, activation: Activation, *, tensors: list[Tensor])
         return False
     kinds = {(t.dtype, t.device.type) for t in tensors}
     known = type(activation) in ACTIVATIONS and kinds in ({(dtype, "cpu")} for dtype in PRECISIONS)
-    able = known and not MISSING and not torch.is_autocast_enabled("cpu")
+    able = known and groups == 1 and not MISSING and not torch.is_autocast_enabled("cpu")
     if engine == "native" and not able:
-        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        found = ", ".join([*sorted(f"{dtype} on {device}" for dtype, device in kinds), f"{groups} groups"])
         why = MISSING or f"{type(activation).__name__}, {found}"
         raise checks.InputError(f"engine: expected one that runs this (reference does, or auto), found 'native': {why}")
-    return able and engine != "reference"
+    return able and not engine.startswith("reference")
 
 
 def _folded(theta: Mapping[str, Tensor], moments: Tensor) -> dict[str, Tensor]:
@@ -114,14 +145,14 @@ def _folded(theta: Mapping[str, Tensor], moments: Tensor) -> dict[str, Tensor]:
     return folded
 
 
-def _check(h: Tensor, theta: Mapping[str, Tensor], moments: Tensor | None) -> None:
+def _check(h: Tensor, theta: Mapping[str, Tensor], moments: Tensor | None, groups: int = 1) -> None:
     """Roles, shapes and sizes."""
     _check_roles(theta)
     if h.dim() != 4:
         raise checks.InputError(f"h: expected shape [n, C, H, W], found {[*h.shape]}")
     L, C, normalised = len(theta["conv1.W"]), h.shape[1], NORM_ROLES[0] in theta
     for role, t in theta.items():
-        checks.shape(role, tuple(t.shape), (L, C, C, 3, 3) if role.endswith("W") else (L, C))
+        checks.shape(role, tuple(t.shape), (L, C, C // groups, 3, 3) if role.endswith("W") else (L, C))
     if L < 1 or h.numel() == 0:
         raise checks.InputError(f"stack: expected a layer and a pixel at least, found L = {L} and h {[*h.shape]}")
     if normalised and moments is None and h.numel() == C:
@@ -145,13 +176,17 @@ def _reference(
     h: Tensor, theta: Mapping[str, Tensor], *, activation: Activation, scale: float, moments: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The formula, layer by layer, in PyTorch."""
-    normalised, found = "norm1.scale" in theta, []
-    h = h.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last, in words that vmap knows
-    for k in range(len(theta["conv1.W"])):
-        layer = {role: t[k] for role, t in theta.items()}
+    normalised, found, groups = "norm1.scale" in theta, [], _groups(h, theta)
+    h = _channels_last(h)
+    # The gradient of unbind is one stack; that of t[k] is as large as t, for every k.
+    roles = [_channels_last(t) if role.endswith("W") else t for role, t in theta.items()]
+    layers = zip(*(t.unbind() for t in roles), strict=True)
+    for k, own in enumerate(layers):
+        layer = dict(zip(theta, own, strict=True))
         f = h
         for i in range(2):
-            f = F.conv2d(f, layer[f"{CONVOLUTIONS[i]}.W"], layer.get(f"{CONVOLUTIONS[i]}.b"), padding=1)
+            kernels, bias = layer[f"{CONVOLUTIONS[i]}.W"], layer.get(f"{CONVOLUTIONS[i]}.b")
+            f = F.conv2d(f, kernels, bias, padding=1, groups=groups)
             if normalised:
                 γ, β = layer[f"{NORMS[i]}.scale"], layer[f"{NORMS[i]}.shift"]
                 # With momentum 1 the running moments become those of the batch.
@@ -164,6 +199,11 @@ def _reference(
     if not normalised or moments is not None:
         return h, None
     return h, torch.stack(found).view(-1, 2, 2, h.shape[1])
+
+
+def _channels_last(t: Tensor) -> Tensor:
+    """The numbers of `[…, C, H, W]` with the channels of a pixel side by side in memory, in words that vmap knows."""
+    return t.movedim(-3, -1).contiguous().movedim(-1, -3)
 
 
 # The operator --------------------------------------------------------------------------------------------------------

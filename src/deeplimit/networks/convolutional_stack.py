@@ -26,6 +26,9 @@ MOMENTUM, EPSILON = 0.1, 1e-5
 """Of the running averages, and added to variances: PyTorch's."""
 
 RUNNING = ("mean", "variance")
+WAYS = ("bf16", "grouped", "apart")
+"""What may follow the name of an engine."""
+
 NO_NORM_GAIN = 1e-4
 """Of the first convolutions of a network without normalisation at the start (released code)."""
 
@@ -46,6 +49,10 @@ class ConvolutionalStack(ImageNetwork):
 
     In training batch normalisation takes the statistics of the batch, in evaluation running averages of momentum 0.1, which are the roles
     `norm1.mean`, `norm1.variance`, …: they are no parameters, and change with every batch (`in_training`).
+
+    The members of an ensemble are evaluated one after the other on the CPU; on a GPU side by side, as one network whose channels fall
+    into a group for each member, which launches the kernels of one network. The name of the engine may say otherwise: `auto:grouped`,
+    `auto:apart`. With `auto:bf16` the layers compute in bfloat16, as `convolution_stack` does; `reference:bf16:apart` says both.
 
     Args:
         depth: L, at least 1.
@@ -144,41 +151,89 @@ class ConvolutionalStack(ImageNetwork):
 
     def __call__(self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto") -> Tensor:
         """The output `[n, classes]`, or `[E, n, classes]`, with the running averages."""
-        return by_member(self, lambda m, images: (self._run(m, images, engine=engine)[0], {}), params=params, x=x)[0]
+        return self._evaluated(params, x, engine=engine, training=False)[0]
 
     def in_training(
         self, params: Mapping[str, Tensor], x: Tensor, *, engine: str = "auto"
     ) -> tuple[Tensor, Parameters]:
         """The output with the statistics of the batch, and the running averages after it."""
-        return by_member(self, lambda m, images: self._run(m, images, engine=engine, training=True), params=params, x=x)
+        return self._evaluated(params, x, engine=engine, training=True)
 
     def forward(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The output of one member with the running averages."""
-        return self._run(params, x, engine="auto")[0]
+        return self._alone(params, x, engine="auto", training=False)[0]
 
-    def _run(
-        self, params: Mapping[str, Tensor], x: Tensor, *, engine: str, training: bool = False
+    @property
+    def launch_bound(self) -> bool:
+        """A layer is dozens of small kernels."""
+        return True
+
+    def engine_title(self, engine: str, *, like: Tensor) -> str:
+        """The engine of the layers."""
+        from deeplimit.engines.convolutions import takes_native
+
+        name, ways = _ways(engine)
+        other = {"bf16", "grouped"} & set(ways)
+        native = not other and takes_native(name, self.activation, tensors=[like])
+        return ":".join(["native" if native else "reference", *ways])
+
+    def _evaluated(
+        self, params: Mapping[str, Tensor], x: Tensor, *, engine: str, training: bool
     ) -> tuple[Tensor, Parameters]:
-        import torch
+        """The members side by side or one after the other."""
+        name, ways = _ways(engine)
+        stack = f"{'reference' if name == 'auto' else name}:bf16" if "bf16" in ways else name
+        if params["dense.b"].dim() == 2 and _grouped(ways, x.device.type):
+            checks.shape("input x", tuple(x.shape), (*x.shape[:-3], *self.image))
+            return self._side_by_side(params, x, engine=stack, training=training)
+        return by_member(
+            self, lambda m, images: self._alone(m, images, engine=stack, training=training), params=params, x=x
+        )
+
+    def _alone(
+        self, params: Mapping[str, Tensor], x: Tensor, *, engine: str, training: bool
+    ) -> tuple[Tensor, Parameters]:
+        """One member, without the leading axis."""
+        ensemble = {role: p.unsqueeze(0) for role, p in params.items()}
+        output, running = self._side_by_side(ensemble, x, engine=engine, training=training)
+        return output.squeeze(0), {role: value.squeeze(0) for role, value in running.items()}
+
+    def _side_by_side(
+        self, params: Mapping[str, Tensor], x: Tensor, *, engine: str, training: bool
+    ) -> tuple[Tensor, Parameters]:
+        """Output `[E, n, classes]` and running averages of E members, whose channels stand side by side in one network of E·C channels.
+
+        The images are `[n, …]`, which all members share, or `[E, n, …]`.
+        """
         from torch.nn.functional import avg_pool2d, conv2d
 
         from deeplimit.engines.convolutions import convolution_stack
 
-        inner = conv2d(x, params["stem.W"], stride=STEM_STRIDE, padding=1)
-        h, running = _normalised(inner, params, training=training)
-        h = h.relu_()
-        layers = {role: params[role] for role in self.layer_roles}
-        moments = None
-        if self.norm and not training:
-            kept = [torch.stack([params[f"norm{i}.{kind}"] for kind in RUNNING], 1) for i in "12"]
-            moments = torch.stack(kept, 1)
+        members, channels = len(params["dense.b"]), (len(params["dense.b"]), self.channels)
+        layered = self._layer
+        wide = {r: _wide(p, layered=r in layered) for r, p in params.items() if not r.startswith("dense")}
+        own = x[None] if x.dim() == 4 else x
+        # The channels of all members last in memory.
+        maps = own.permute(1, 3, 4, 0, 2).flatten(3).contiguous().permute(0, 3, 1, 2)
+        inner = conv2d(maps, wide["stem.W"], stride=STEM_STRIDE, padding=1, groups=len(own))
+        h, running = _normalised(inner, wide, training=training)
+        layers = {role: wide[role] for role in self.layer_roles}
+        moments = _moments(wide) if self.norm and not training else None
         h, found = convolution_stack(
-            h, layers, activation=self.activation, scale=self.scaling(self.depth), engine=engine, moments=moments
+            h.relu_(),
+            layers,
+            activation=self.activation,
+            scale=self.scaling(self.depth),
+            engine=engine,
+            moments=moments,
         )
+        averages = {role: value.view(channels) for role, value in running.items()}
         if found is not None:
-            after = {f"norm{i + 1}.{kind}": found[:, i, j] for i in range(2) for j, kind in enumerate(RUNNING)}
-            running |= {role: params[role].lerp(value, MOMENTUM) for role, value in after.items()}
-        return avg_pool2d(h, POOL).flatten(1) @ params["dense.W"].mT + params["dense.b"], running
+            batch = found.view(*found.shape[:-1], *channels).movedim(-2, 0)  # [E, L, 2, 2, C]
+            after = {f"norm{i + 1}.{kind}": batch[:, :, i, j] for i in range(2) for j, kind in enumerate(RUNNING)}
+            averages |= {role: params[role].lerp(value, MOMENTUM) for role, value in after.items()}
+        features = avg_pool2d(h, POOL).reshape(len(h), members, -1).transpose(0, 1)
+        return features @ params["dense.W"].mT + params["dense.b"].unsqueeze(1), averages
 
     def floats(self, samples: int) -> tuple[int, int]:
         """All parameters; the images, and per layer the state and the maps before each normalisation."""
@@ -189,6 +244,33 @@ class ConvolutionalStack(ImageNetwork):
         """The network cut to 8 layers: what a layer costs does not depend on how many there are."""
         shallow = min(self.depth, 8)
         return dataclasses.replace(self, depth=shallow), self.depth / shallow
+
+
+def _ways(engine: str) -> tuple[str, list[str]]:
+    """The name of an engine, and what follows it.
+
+    Raises:
+        InputError: something follows that is unknown here.
+    """
+    name, *ways = engine.split(":")
+    return name, [checks.one_of(f"engine {engine!r}", way, WAYS) for way in ways]
+
+
+def _grouped(ways: list[str], device: str) -> bool:
+    """Whether members are evaluated side by side on such a device."""
+    return "grouped" in ways or (device == "cuda" and "apart" not in ways)
+
+
+def _wide(p: Tensor, *, layered: bool) -> Tensor:
+    """A role of E members `[E, C, …]` as that of one network `[E·C, …]`; with layers `[E, L, C, …]` to `[L, E·C, …]`."""
+    return p.transpose(0, 1).flatten(1, 2) if layered else p.flatten(0, 1)
+
+
+def _moments(params: Mapping[str, Tensor]) -> Tensor:
+    """The running averages of the layers, `[L, 2, 2, C]`."""
+    import torch
+
+    return torch.stack([torch.stack([params[f"norm{i}.{kind}"] for kind in RUNNING], 1) for i in "12"], 1)
 
 
 def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:

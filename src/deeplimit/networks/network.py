@@ -75,6 +75,11 @@ class Network(ABC):
         """A network that is timed in the place of this one, and how many times as much this one costs."""
         return self, 1.0
 
+    @property
+    def launch_bound(self) -> bool:
+        """Whether on a GPU an evaluation takes longer to launch, kernel by kernel, than to compute: training then records it once."""
+        return False
+
     def engine_title(self, engine: str, *, like: Tensor) -> str:
         """What evaluates the network, for the record; `like` is a tensor on the device in use."""
         return "torch"

@@ -18,6 +18,7 @@ from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.records.identity import LATER
 from deeplimit.training.batches import Batches, Feed
 from deeplimit.training.decay import Decay
+from deeplimit.training.graphs import Recorder, evaluation
 from deeplimit.training.l2.members import MemberRules
 from deeplimit.training.l2.rules import Rule
 from deeplimit.training.losses import LossFunction, SquaredError
@@ -106,7 +107,7 @@ class TrainingRun:
         loop.advance()
         if self.keep_weights:
             context.weights.update(loop.weights())
-        self.networks[0].release(context.engine)
+        loop.release()
         yield from self._rows(loop.entries)
 
     @property
@@ -159,6 +160,8 @@ class _Loop:
         self.iteration, self.epoch, self.optimizer = 0, -1, run.optimizer
         self.entries: list[Entry] = []
         self.steps = {n.depth: Step(n, run.optimizer, run.loss, context.engine) for n in run.networks}
+        # Of the network and the loss alone: it lasts when the optimiser changes.
+        self.evaluations = {depth: evaluation(step, context.device) for depth, step in self.steps.items()}
         self.feeds: dict[int, Feed] = {}
         self.batch: dict[int, Batch] = {}
         self.states: dict[int, State] = {}
@@ -230,11 +233,10 @@ class _Loop:
     def _evaluated(self, *, everywhere: bool) -> dict[int, Info]:
         """Losses and gradients of each depth; of one where nothing moves any more only if asked for."""
         infos = {}
-        for depth, step in self.steps.items():
-            state = self.states[depth]
+        for depth, state in self.states.items():
             if everywhere or len(self.steps) == 1 or bool(state.alive.any()):
                 self.batch[depth] = self.feeds[depth](self.iteration)
-                infos[depth] = info = step.evaluate(state.params, self.batch[depth])
+                infos[depth] = info = self.evaluations[depth](state.params, self.batch[depth])
                 if not math.isfinite(float(info.loss.sum())):
                     diverged = state.alive & ~info.loss.isfinite()
                     self._enter(self.iteration, depth, Observation("diverged", diverged.double()), seen=diverged)
@@ -363,6 +365,13 @@ class _Loop:
         found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         return {name: torch.from_numpy(array).to(self.context.device) for name, array in found.items()}
 
+    def release(self) -> None:
+        """Give back memory that nothing but the next iteration would need."""
+        for evaluate in self.evaluations.values():
+            if isinstance(evaluate, Recorder):
+                evaluate.release()
+        self.task.networks[0].release(self.context.engine)
+
     def weights(self) -> dict[str, np.ndarray]:
         """The final parameters, `[E, …]`, named `depth/role`."""
         return {f"{d}/{role}": _array(p) for d, s in self.states.items() for role, p in s.params.items()}
@@ -386,6 +395,8 @@ class _Loop:
         if splits:
             self.context.provenance["splits"] = splits
         self.context.provenance["engine"] = self.task.networks[0].engine_title(self.context.engine, like=data[0])
+        if any(isinstance(evaluate, Recorder) for evaluate in self.evaluations.values()):
+            self.context.provenance["recorded"] = "CUDA graph"
 
 
 def _watches(measure: Measure | Comparison) -> bool:

@@ -98,32 +98,22 @@ def increments_ratio(rows: pl.DataFrame) -> Measured:
     return mean_over_seeds(least, "GELU; the convolution of the two with the smaller ratio")
 
 
-def excess(name: str) -> Callable[[pl.DataFrame], Measured]:
-    """The measure of a statistic of ReLU less that of GELU at the end, both from a tied start, by seed."""
-
-    def measure(rows: pl.DataFrame) -> Measured:
-        ours, theirs = (by_seed(cell(rows, (activation, "tied")), name) for activation in ("ReLU", "GELU"))
-        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-        return mean_over_seeds(differences, f"ReLU less GELU, tied; {parting(rows, name)}")
-
-    return measure
+def excess(rows: pl.DataFrame) -> Measured:
+    """The steps of ReLU less those of GELU at the end, both from a tied start, by seed."""
+    ours, theirs = (by_seed(cell(rows, (activation, "tied")), "step") for activation in ("ReLU", "GELU"))
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return mean_over_seeds(differences, f"ReLU less GELU, tied; {parting(rows)}")
 
 
-def parting(rows: pl.DataFrame, name: str) -> str:
-    """From which update on every seed of ReLU has more of a statistic than every seed of GELU, in words."""
+def parting(rows: pl.DataFrame) -> str:
+    """From which update on the second convolution is rougher in every seed of ReLU than in any of GELU, in words."""
     import polars as pl
 
     table: dict[int, dict[str, list[float]]] = {}
     for activation in ("ReLU", "GELU"):
-        own = cell(rows, (activation, "tied")).filter(pl.col("quantity") == f"smooth.{name}.{ROLES[1]}")
+        own = cell(rows, (activation, "tied")).filter(pl.col("quantity") == f"smooth.roughness.{ROLES[1]}")
         for t, value in zip(own["iteration"].to_list(), own["value"].to_list(), strict=True):
             table.setdefault(t, {}).setdefault(activation, []).append(value)
-    apart = [t for t, found in table.items() if len(found) == 2 and min(found["ReLU"]) > max(found["GELU"])]
-    together = [t for t in table if t not in apart]
-    since = [t for t in apart if t > max(together, default=-1)]
-    where = f"of {ROLES[1].partition('.')[0]}"
-    return (
-        f"apart in all seeds from update {min(since)} on ({where})"
-        if since
-        else f"not apart in all seeds at the end ({where})"
-    )
+    together = [t for t, found in table.items() if len(found) < 2 or max(found["ReLU"]) >= min(found["GELU"])]
+    since = [t for t in table if t > max(together, default=-1)]
+    return f"rougher in all seeds from update {min(since)} on" if since else "not rougher in all seeds at the end"

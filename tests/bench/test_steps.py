@@ -59,7 +59,9 @@ def test_the_evaluation_stays_where_it_is():
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_measure_gives_its_numbers(name):
-    found = calls(CASE, "reference")[name]()
+    run = calls(CASE, "reference")[name]
+    run()  # means of batches begin with the first
+    found = run()
     assert isinstance(found, list)
     assert found
     assert all(len(values) == CASE.members for values in found)

@@ -11,6 +11,7 @@ from deeplimit.bench.report import Part, TrainingReport
 from deeplimit.bench.timing import Track, ratio, spread
 from deeplimit.data import GaussianPairs
 from deeplimit.measures import (
+    BatchMeans,
     Drift,
     Entry,
     Every,
@@ -42,7 +43,16 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 MEASURES: Mapping[str, Measure] = {
     type(measure).__name__: measure
-    for measure in (Loss(), LayerGaps(), LayerGradients(), PLRatio(), Drift(), Entry("W", (0, 0)), SeedSpread())
+    for measure in (
+        Loss(),
+        BatchMeans(),
+        LayerGaps(),
+        LayerGradients(),
+        PLRatio(),
+        Drift(),
+        Entry("W", (0, 0)),
+        SeedSpread(),
+    )
 }
 """Each observes one network, at its default schedule."""
 

@@ -48,7 +48,7 @@ def smoothness(weights: Tensor) -> dict[str, Tensor]:
     {'increment': 28.3, 'step': 1.1, 'lag': -0.0, 'roughness': -0.0}
     >>> wave = torch.linspace(0, 6, 256).sin()[None, :, None]
     >>> {name: round(value.item(), 2) for name, value in smoothness(wave).items()}
-    {'increment': 0.02, 'step': 0.02, 'lag': 0.99, 'roughness': 2.0}
+    {'increment': 0.01, 'step': 0.02, 'lag': 1.0, 'roughness': 2.01}
     """
     import torch
 

@@ -17,7 +17,6 @@ from deeplimit.data.sets import SETS
 from deeplimit.measures import BlockNorms, HeldOut
 from deeplimit.networks import StagedResidual
 from deeplimit.papers.cohen2021.cifar import (
-    AUGMENTED,
     BLOCKS,
     CURVES,
     DECAY,
@@ -28,6 +27,7 @@ from deeplimit.papers.cohen2021.cifar import (
     STUDY,
     bulk,
 )
+from deeplimit.papers.marion2024.cifar.runs import AUGMENTED
 from deeplimit.records import Row
 from deeplimit.training import SGD, Batches, CosineDecay, CrossEntropy, TrainingRun
 from tests.data.fakes import tiny_cifar

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplimit.claims import Claim, Measured
-from deeplimit.data import CIFAR_CHANNELS, Chain, FixedPairs, Flip, Images, PaddedCrop
 from deeplimit.figures import Curve, Figure, Panel
 from deeplimit.fits import exponent, mean_over_seeds
 from deeplimit.measures import At, BlockNorms, FullLoss, HeldOut, Last
 from deeplimit.networks import StagedResidual
 from deeplimit.papers.cohen2021.rows import against_depth, curve
+from deeplimit.papers.marion2024.cifar.runs import AUGMENTED, images
 from deeplimit.papers.marion2024.common import only
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study, Tiered
@@ -44,10 +44,6 @@ PLOTTED = tuple(depth for depth in BLOCKS if depth != 18)
 """Those of the authors' figures."""
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
-AUGMENTED = Chain(
-    (PaddedCrop(4, border=tuple(-m / s for m, s in zip(CIFAR_CHANNELS.mean, CIFAR_CHANNELS.sd, strict=True))), Flip())
-)
-"""Black lines: the authors crop before they standardise."""
 
 FORGOTTEN, REMEMBERED = "start forgotten", "start remembered"
 """The two settings: λ large enough that little of the start is left in the end, and the authors' λ where that is another."""
@@ -153,10 +149,10 @@ def training(size: Size, depth: int, *, weight_decay: float, setting: str, seeds
     looks = At(tuple(round(size.steps * i / LOOKS) for i in range(LOOKS + 1))) if deepest else Last()
     return TrainingRun(
         (StagedResidual(BLOCKS[depth], base=size.base),),
-        _images("train", size.images),
+        images("train", size.images),
         SGD(RATE, MOMENTUM, weight_decay),
         size.steps,
-        (BlockNorms(looks), FullLoss(accuracy=True), HeldOut(_images("test", size.test))),
+        (BlockNorms(looks), FullLoss(accuracy=True), HeldOut(images("test", size.test))),
         seeds,
         CrossEntropy(),
         dtype="float32",
@@ -166,11 +162,6 @@ def training(size: Size, depth: int, *, weight_decay: float, setting: str, seeds
         augmentation=AUGMENTED,
         labels={"setting": setting, "weight_decay": weight_decay},
     )
-
-
-def _images(part: str, count: int) -> FixedPairs:
-    """The same images for all seeds."""
-    return FixedPairs(Images("cifar-10", part, count, scale=CIFAR_CHANNELS, flatten=False, targets="labels"))
 
 
 def main(rows: pl.DataFrame) -> pl.DataFrame:

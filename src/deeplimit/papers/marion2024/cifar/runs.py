@@ -37,7 +37,7 @@ BATCH = 64
 RATE, MOMENTUM, WEIGHT_DECAY = 4e-2, 0.9, 5e-4
 """Of all parameters, without a factor L for the layers (released code)."""
 AUGMENTED = Chain(
-    # The released code crops before it standardises: the border is black.
+    # The released code crops before it standardises, as that of Cohen et al. does: the border is black.
     (PaddedCrop(4, border=tuple(-m / s for m, s in zip(CIFAR_CHANNELS.mean, CIFAR_CHANNELS.sd, strict=True))), Flip())
 )
 ROLES = ("conv1.W", "conv2.W")
@@ -45,25 +45,26 @@ ENTRY = (3, 5, 0, 2)
 """An arbitrary one: output and input channel, row and column."""
 
 
-def _images(part: str, samples: int) -> FixedPairs:
+def images(part: str, samples: int) -> FixedPairs:
+    """So many images of CIFAR-10, the same for all seeds."""
     return FixedPairs(Images("cifar-10", part, samples, scale=CIFAR_CHANNELS, flatten=False, targets="labels"))
 
 
 def run_of(settings: Settings, which: Cell) -> TrainingRun:
     """All seeds of one cell of the table."""
     activation, start = which
-    images, epochs = settings.pick(IMAGES), settings.pick(EPOCHS)
-    per_epoch = math.ceil(images / BATCH)
+    trained, epochs = settings.pick(IMAGES), settings.pick(EPOCHS)
+    per_epoch = math.ceil(trained / BATCH)
     network = ConvolutionalStack(settings.pick(DEPTH), activation=ACTIVATIONS[activation], tied=STARTS[start])
     steps = epochs * per_epoch
     return TrainingRun(
         networks=(network,),
-        data=_images("train", images),
+        data=images("train", trained),
         optimizer=SGD(RATE, MOMENTUM, WEIGHT_DECAY),
         iterations=steps,
         measures=(
             BatchMeans(Every(per_epoch)),
-            HeldOut(_images("test", settings.pick(TESTED)), Every(max(per_epoch, steps // 6)), chunk=100),
+            HeldOut(images("test", settings.pick(TESTED)), Every(max(per_epoch, steps // 6)), chunk=100),
             Smoothness(Geometric(8), ROLES),
             *(Entry(role, ENTRY, Every(steps // 12)) for role in ROLES),
         ),

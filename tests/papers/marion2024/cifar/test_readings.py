@@ -113,7 +113,7 @@ def test_pictures() -> None:
         "cifar-entries-relu": [2, 2],
         "cifar-increments": [4, 4],
         "cifar-smoothness": [6, 6],
-        "cifar-training": [10, 10],
+        "cifar-training": [5, 5],
     }
     increments = next(figure for figure in STUDY.figures if figure.id == "cifar-increments")
     short = increments.panels(planted("quick"))

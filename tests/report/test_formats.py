@@ -38,6 +38,8 @@ def test_a_measured_value_shows_the_digits_its_interval_supports(measured: Measu
     [
         ({"expected": -1.0, "tolerance": 0.02}, "-1.00 ± 0.02"),
         ({"expected": 3.41, "tolerance": 0.0682}, "3.410 ± 0.068"),
+        ({"expected": 56.5, "tolerance": 1.0}, "56.5 ± 1.0"),
+        ({"expected": 4 / 0.35, "tolerance": 4.0}, "11.4 ± 4.0"),
         ({"expected": 0.0, "tolerance": 0.05}, "0 ± 0.05"),
         ({"expected": 0.0, "tolerance": 0.0}, "= 0"),
         ({"expected": 7e-8, "tolerance": 3.5e-9}, "(7.00 ± 0.35)e-8"),

@@ -101,6 +101,8 @@ def expected(claim: Claim) -> str:
     tolerance = float(f"{tolerance:.1e}")
     digits = 0 if tolerance == float(f"{tolerance:.0e}") else 1
     places = max(0, exponent - _order(tolerance) + digits)
+    # One digit more than the tolerance has, where the value has it: 56.5 ± 1.0 and not 56 ± 1.
+    places += len(f"{_mantissa(value, exponent):.6g}".partition(".")[2]) > places
     if value == 0:
         return {"within": "0 ± ", "at most": "≤ ", "at least": "≥ -"}[claim.relation] + _short(tolerance)
     joint = {"within": "±", "at most": "+", "at least": "-"}[claim.relation].replace("-", "−")

@@ -108,7 +108,7 @@ def test_pictures() -> None:
         for figure in STUDY.figures
     }
     assert counts == {
-        "cifar-table": [10],
+        "cifar-table": [10, 10],
         "cifar-entries-gelu": [2, 2],
         "cifar-entries-relu": [2, 2],
         "cifar-increments": [4, 4],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deeplimit.claims import Measured
@@ -19,14 +19,10 @@ FIGURE_4 = {"tied": (0.070, 0.093), "i.i.d.": (0.797, 0.924)}
 """Medians of the mean increments of both convolutions, read off the box plots."""
 PAPERS_UPDATES = 180 * 782
 """180 epochs of 782 batches."""
-COLUMNS = {
-    "training accuracy, %": TRAIN,
-    "test accuracy, %": TEST,
-    "autocorrelation at lag 1": "lag",
-    "mean step / deviation": "step",
-    "local roughness": "roughness",
-}
-"""Column of the table -> a quantity, or the name of a statistic of smoothness."""
+ACCURACIES = {"training": TRAIN, "test": TEST}
+"""Column of the table -> quantity."""
+STATISTICS = {"autocorrelation": ("lag", 1.0), "step / deviation": ("step", 1.0), "roughness": ("roughness", 2.0)}
+"""Column of the table -> a statistic of smoothness, and where its colours end."""
 
 
 def _cells(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
@@ -39,27 +35,37 @@ def _cells(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 
 
 def _table(rows: pl.DataFrame) -> list[Matrix]:
-    """Medians and quartiles of all cells."""
-    names, texts, shares = [], [], []
-    for activation, start, own in _cells(rows):
-        found = [
-            quartiles(finals(own, quantity).values() if "." in quantity else by_seed(own, quantity), "")
-            for quantity in COLUMNS.values()
-        ]
-        names.append(f"{activation}, {start}")
-        # A roughness goes from 0 to 2.
-        shares.append(
-            [
-                min(max(m.value / (2 if name == "roughness" else 1), 0.0), 1.0)
-                for m, name in zip(found, COLUMNS.values(), strict=True)
-            ]
-        )
-        texts.append([_with_quartiles(m, percent="." in q) for m, q in zip(found, COLUMNS.values(), strict=True)])
-    return [Matrix(shares, list(COLUMNS), names, "", "", texts=texts)]
+    """Medians and quartiles of all cells: accuracies, and smoothness."""
+    cells = {f"{activation}, {start}": own for activation, start, own in _cells(rows)}
+    accuracies = {
+        column: [quartiles(finals(own, quantity).values(), "") for own in cells.values()]
+        for column, quantity in ACCURACIES.items()
+    }
+    smoothness = {
+        column: [quartiles(by_seed(own, name), "") for own in cells.values()]
+        for column, (name, _) in STATISTICS.items()
+    }
+    return [
+        _matrix(accuracies, [*cells], ends=(1.0, 1.0), percent=True),
+        _matrix(smoothness, [*cells], ends=tuple(end for _, end in STATISTICS.values()), percent=False),
+    ]
 
 
-def _with_quartiles(found: Measured, *, percent: bool) -> str:
-    factor, digits = (100, 1) if percent else (1, 3)
+def _matrix(
+    columns: Mapping[str, Sequence[Measured]], names: list[str], *, ends: tuple[float, ...], percent: bool
+) -> Matrix:
+    """A column for each number, a row for each cell."""
+    factor, digits = (100, 1) if percent else (1, 2)
+    shares = [[min(max(m.value / end, 0.0), 1.0) for m, end in zip(row, ends, strict=True)] for row in _rows(columns)]
+    texts = [[_with_quartiles(m, factor, digits=digits) for m in row] for row in _rows(columns)]
+    return Matrix(shares, list(columns), names, "", "", "accuracy, %" if percent else "smoothness", texts=texts)
+
+
+def _rows(columns: Mapping[str, Sequence[Measured]]) -> Iterator[tuple[Measured, ...]]:
+    return zip(*columns.values(), strict=True)
+
+
+def _with_quartiles(found: Measured, factor: float, *, digits: int) -> str:
     low, middle, high = (f"{factor * number:.{digits}f}" for number in (found.low, found.value, found.high))
     return f"{middle} ({low} to {high})"
 
@@ -157,7 +163,7 @@ FIGURES = (
     Figure(
         "cifar-increments",
         "Distance between successive layers in training: GELU",
-        "Layers from an independent start are as far apart as they began; those from a tied start move apart slowly, and stay closer.",
+        "Layers from an independent start stay about as far apart as they began; those from a tied start move apart slowly.",
         _increment_panels,
         where="Figure 4, which shows the end of training",
     ),

@@ -176,6 +176,16 @@ def test_runs_whose_files_are_missing_are_left_out_unless_asked_for(subject, tmp
     assert "deeplimit data fetch mnist" in failure.error
 
 
+def test_complete_runs_are_not_said_to_be_left_out(subject, tmp_path, monkeypatch):
+    planned = plan(subject.studies, REQUEST)
+    monkeypatch.setattr(type(planned.jobs[0].task), "lacking", "mnist", raising=False)
+    assert carry_out(subject, REQUEST, out=tmp_path, execution=Execution()).computed == 0
+    with Store(tmp_path) as store:
+        sweep(planned.jobs, Execution(), store=store, reporter=Silent())
+    done = carry_out(subject, REQUEST, out=tmp_path, execution=Execution())
+    assert (done.computed, done.reused, done.notes) == (0, 6, [])
+
+
 def test_the_scorecard_is_answered_from_the_record(subject, tmp_path):
     seen = []
 

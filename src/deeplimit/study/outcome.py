@@ -131,7 +131,7 @@ def carry_out(
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]
         notes: list[str] = []
         if execution is not None:
-            jobs, left_out = _at_hand(planned, request)
+            jobs, left_out = _at_hand(planned, request, complete=complete)
             notes = [*left_out, *_notes(complete, store, execution=execution)]
             _remember(request, store)
             with _timed(stages, "compute"):
@@ -141,11 +141,11 @@ def carry_out(
     return Conclusion(report, verdicts, failures, computed, len(complete), stages, notes)
 
 
-def _at_hand(planned: Plan, request: Request) -> tuple[list[Job], list[str]]:
+def _at_hand(planned: Plan, request: Request, *, complete: Sequence[str]) -> tuple[list[Job], list[str]]:
     """The jobs whose image files are there, and which are left out; all of them where parts are asked for by name, which then fail."""
     if request.only:
         return list(planned.jobs), []
-    lacking = {job.id: getattr(job.task, "lacking", "") for job in planned.jobs}
+    lacking = {job.id: "" if job.id in complete else getattr(job.task, "lacking", "") for job in planned.jobs}
     studies: dict[str, set[str]] = {}
     for entry in planned.entries:
         if lacking[entry.id]:

@@ -27,10 +27,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplimit import checks
-from deeplimit.branches import Activation, LeakyReLU
+from deeplimit.branches import Activation
 from deeplimit.engines.engine import differentiable_gradient
 from deeplimit.engines.extension import MISSING, PRECISIONS, empty, fresh, kernel
-from deeplimit.engines.operator import ACTIVATIONS, NAMES
+from deeplimit.engines.operator import ACTIVATIONS, NAMES, activation_of, addresses, dense, described, is_plain, signed
 
 EPS: Final = 1e-5
 """What is added to a variance before its root is taken."""
@@ -87,8 +87,8 @@ def convolution_stack(
     folded = theta if moments is None else _folded(theta, moments)
     given = [folded.get(role) for role in ROLES]
     keeps = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, *given))
-    slope = activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0
-    call = (h, *given, ACTIVATIONS[type(activation)], [slope, scale, EPS], keeps)
+    name, slope = described(activation)
+    call = (h, *given, name, [slope, scale, EPS], keeps)
     last, _, found = _apply(*call)
     return last, found if moments is None and NORM_ROLES[0] in theta else None
 
@@ -212,10 +212,6 @@ def _channels_last(t: Tensor) -> Tensor:
 # all layers for a backward pass. It returns h_L, what is kept, and the moments.
 
 
-def _addresses(tensors: Any) -> Any:
-    return tuple(0 if t is None else t.data_ptr() for t in tensors)
-
-
 def _sizes(state: Tensor, call: tuple[Any, ...]) -> tuple[int, ...]:
     """L, n, C, H, W.
 
@@ -245,14 +241,9 @@ def _prepare(state: Tensor, call: tuple[Any, ...]) -> tuple[Tensor, list[Tensor 
     """The state and the parameters as the kernels read them, and the arguments: sizes, parameters, number of σ, numbers."""
     *given, name, numbers, _ = call
     sizes = _sizes(state, call)
-    state = _signed(state).contiguous(memory_format=torch.channels_last)
-    parameters = [t if t is None else _signed(t).contiguous() for t in given]
-    return state, parameters, (sizes, _addresses(parameters), NAMES.index(name), numbers)
-
-
-def _signed(t: Tensor) -> Tensor:
-    """The numbers with their own signs."""
-    return t.resolve_neg() if t.is_neg() else t
+    state = signed(state).contiguous(memory_format=torch.channels_last)
+    parameters = [t if t is None else dense(t) for t in given]
+    return state, parameters, (sizes, addresses(parameters), NAMES.index(name), numbers)
 
 
 def _convolve(h: Tensor, *call: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -260,7 +251,7 @@ def _convolve(h: Tensor, *call: Any) -> tuple[Tensor, Tensor, Tensor]:
     sizes, keeps = arguments[0], call[-1]
     last, kept = torch.empty_like(h), empty((_kept_size(h, sizes, keeps),), h)
     moments = h.new_empty(_moments_shape(sizes, call))
-    kernel("convolve", h)(_addresses((h, last, kept, moments)), *arguments, keeps, torch.get_num_threads())
+    kernel("convolve", h)(addresses((h, last, kept, moments)), *arguments, keeps, torch.get_num_threads())
     return last, kept if keeps else kept.new_empty(0), moments
 
 
@@ -277,22 +268,17 @@ def _convolve_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
         raise checks.InputError(f"kept: expected [{size}] in {p.dtype}, found {[*kept.shape]} in {kept.dtype}")
     kept = kept.contiguous()
     first, gradients = torch.empty_like(p), [t if t is None else fresh(t) for t in parameters]
-    states = _addresses((p, kept, first))
-    kernel("convolve_backward", p)(states, _addresses(gradients), *arguments, torch.get_num_threads())
+    states = addresses((p, kept, first))
+    kernel("convolve_backward", p)(states, addresses(gradients), *arguments, torch.get_num_threads())
     return [first, *(g for g in gradients if g is not None)]
 
 
 def _apply(*call: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`torch.ops.deeplimit.convolve`; on plain tensors without the dispatcher."""
-    if not _is_plain(call[0]):
+    if not is_plain(call[0]):
         found: tuple[Tensor, Tensor, Tensor] = torch.ops.deeplimit.convolve(*call)
         return found
     return _Convolve.apply(*call) if call[-1] else _convolve(*call)
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether this is a tensor with numbers, and nothing is being traced."""
-    return type(tensor) in (Tensor, torch.nn.Parameter) and not torch.compiler.is_compiling()
 
 
 class _Convolve(torch.autograd.Function):
@@ -301,7 +287,7 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *call: Any) -> tuple[Tensor, Tensor, Tensor]:
         with torch._C._AutoDispatchBelowAutograd():
-            last, kept, moments = (_convolve if _is_plain(call[0]) else torch.ops.deeplimit.convolve)(*call)
+            last, kept, moments = (_convolve if is_plain(call[0]) else torch.ops.deeplimit.convolve)(*call)
         ctx.save_for_backward(kept, *call[:-3])
         ctx.rest = call[-3:]
         ctx.mark_non_differentiable(kept, moments)
@@ -316,7 +302,7 @@ class _Convolve(torch.autograd.Function):
         if torch.is_grad_enabled():
             grads = differentiable_gradient(lambda *t: _defined(t, *ctx.rest[:2]), inputs, p=p)
             return (*grads, None, None, None)
-        pull = _convolve_backward if _is_plain(p) else torch.ops.deeplimit.convolve_backward
+        pull = _convolve_backward if is_plain(p) else torch.ops.deeplimit.convolve_backward
         found = iter(pull(p, kept, *inputs[1:], *ctx.rest))
         return (*(None if t is None else next(found) for t in inputs), None, None, None)
 
@@ -325,8 +311,7 @@ def _defined(inputs: Any, name: str, numbers: list[float]) -> Tensor:
     """What the operator computes, in plain PyTorch."""
     h, *given = inputs
     theta = {role: t for role, t in zip(ROLES, given, strict=True) if t is not None}
-    σ = next(kind for kind, known in ACTIVATIONS.items() if known == name)
-    activation = LeakyReLU(numbers[0]) if σ is LeakyReLU else σ()
+    activation = activation_of(name, numbers[0])
     return _reference(h, theta, activation=activation, scale=numbers[1], moments=None)[0]
 
 

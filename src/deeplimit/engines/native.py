@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from deeplimit import checks
-from deeplimit.branches import Branch, LeakyReLU, OneMatrix, OuterMatrix, Perceptron
+from deeplimit.branches import Branch, OneMatrix, OuterMatrix, Perceptron
 from deeplimit.engines.engine import Engine, Theta
 from deeplimit.engines.extension import MISSING, PRECISIONS, release_blocks
-from deeplimit.engines.operator import ACTIVATIONS, stack
+from deeplimit.engines.operator import ACTIVATIONS, described, stack
 
 if not MISSING:
     import deeplimit.engines._native as _native
@@ -121,8 +121,7 @@ def _call(branch: Branch, h: Tensor, theta: Theta, scale: float) -> Call:
     if isinstance(branch, OuterMatrix):
         branch, theta = branch.as_perceptron(theta)
     assert isinstance(branch, Perceptron | OneMatrix)
-    σ = branch.activation
-    name, slope = ACTIVATIONS[type(σ)], σ.negative_slope if isinstance(σ, LeakyReLU) else 0.0
+    name, slope = described(branch.activation)
     if isinstance(branch, Perceptron):
         factors = [slope, branch.inner_factor, branch.outer_factor, scale]
         return h, theta["W"], theta["V"], theta.get("b"), theta.get("c"), None, name, factors

@@ -9,6 +9,7 @@ states that are kept for the backward pass (1: all are, 0: none is). Results: h_
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,22 @@ NAMES = list(ACTIVATIONS.values())
 Shape = tuple[int, ...]
 Parameters = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 """W, V, b, c, delta."""
+
+
+def described(activation: Activation) -> tuple[str, float]:
+    """The name of an activation and its negative slope, 0 unless it is leaky: how the kernels know it.
+
+    >>> described(LeakyReLU(0.2))
+    ('leaky_relu', 0.2)
+    """
+    return ACTIVATIONS[type(activation)], activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0
+
+
+def activation_of(name: str, slope: float) -> Activation:
+    """The activation that `described` names so."""
+    kind = next(kind for kind, known in ACTIVATIONS.items() if known == name)
+    return LeakyReLU(slope) if kind is LeakyReLU else kind()
+
 
 # The kernels ---------------------------------------------------------------------------------------------------------
 
@@ -68,12 +85,18 @@ def _expect(name: str, t: Tensor | None, *, shape: Shape, like: Tensor) -> None:
         )
 
 
-def _dense(t: Tensor) -> Tensor:
+def signed(t: Tensor) -> Tensor:
+    """The numbers with their own signs."""
+    return t.resolve_neg() if t.is_neg() else t
+
+
+def dense(t: Tensor) -> Tensor:
     """The numbers as the kernels read them: row by row, and with their own signs."""
-    return (t.resolve_neg() if t.is_neg() else t).contiguous()
+    return signed(t).contiguous()
 
 
-def _addresses(tensors: tuple[Tensor | None, ...]) -> Any:
+def addresses(tensors: Iterable[Tensor | None]) -> Any:
+    """Where the numbers lie; 0 for None."""
     return tuple(0 if t is None else t.data_ptr() for t in tensors)
 
 
@@ -108,8 +131,8 @@ class _Prepared:
 
 def _prepare(state: Tensor, call: tuple[Any, ...]) -> _Prepared:
     *given, name, numbers, interval = call
-    parameters: Any = tuple(t if t is None else _dense(t) for t in given)
-    state, delta = _dense(state), parameters[4]
+    parameters: Any = tuple(t if t is None else dense(t) for t in given)
+    state, delta = dense(state), parameters[4]
     sizes = _sizes(state, parameters)
     if len(numbers) != 4:
         raise checks.InputError(f"numbers: expected 4, found {len(numbers)}")
@@ -117,13 +140,13 @@ def _prepare(state: Tensor, call: tuple[Any, ...]) -> _Prepared:
     shared = delta is not None and delta.dim() == state.dim() - 2
     options = (shared, σ, numbers, interval, torch.get_num_threads())
     size = _kept_size(state, sizes, interval)
-    return _Prepared(state, parameters, (sizes, _addresses(parameters), *options), size)
+    return _Prepared(state, parameters, (sizes, addresses(parameters), *options), size)
 
 
 def _stack(h: Tensor, *call: Any) -> tuple[Tensor, Tensor]:
     ready = _prepare(h, call)
     last, kept = torch.empty_like(ready.state), empty((ready.kept_size,), h)
-    kernel("forward", h)(_addresses((ready.state, last, kept)), *ready.arguments)
+    kernel("forward", h)(addresses((ready.state, last, kept)), *ready.arguments)
     return last, kept
 
 
@@ -133,7 +156,7 @@ def _stack_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
         raise checks.InputError(f"interval: expected a number of at least 1 for a gradient, found {interval}")
     _expect("kept", kept, shape=(ready.kept_size,), like=p)  # another instruction set pads otherwise
     first, gradients = torch.empty_like(ready.state), tuple(None if t is None else fresh(t) for t in ready.parameters)
-    kernel("backward", p)(_addresses((ready.state, kept, first)), _addresses(gradients), *ready.arguments)
+    kernel("backward", p)(addresses((ready.state, kept, first)), addresses(gradients), *ready.arguments)
     return [first, *(g for g in gradients if g is not None)]
 
 
@@ -142,14 +165,14 @@ def _stack_backward(p: Tensor, kept: Tensor, *call: Any) -> list[Tensor]:
 
 def stack(*call: Any) -> tuple[Tensor, Tensor]:
     """`torch.ops.deeplimit.stack`; on plain tensors without the dispatcher, whose hops cost as much as two layers each."""
-    if not _is_plain(call[0]):
+    if not is_plain(call[0]):
         found: tuple[Tensor, Tensor] = torch.ops.deeplimit.stack(*call)
         return found
     keeps = call[-1] > 0  # states for a backward pass
     return _Stack.apply(*call) if keeps and torch.is_grad_enabled() else _stack(*call)
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Whether this is a tensor with numbers, and nothing is being traced."""
     return type(tensor) is Tensor and not torch.compiler.is_compiling() and not tensor.is_neg()
 
@@ -160,7 +183,7 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *call: Any) -> tuple[Tensor, Tensor]:
         with torch._C._AutoDispatchBelowAutograd():
-            last, kept = (_stack if _is_plain(call[0]) else torch.ops.deeplimit.stack)(*call)
+            last, kept = (_stack if is_plain(call[0]) else torch.ops.deeplimit.stack)(*call)
         ctx.save_for_backward(kept, *call[:6])
         ctx.rest = call[6:]
         ctx.mark_non_differentiable(kept)
@@ -176,7 +199,7 @@ class _Stack(torch.autograd.Function):
             name, numbers, _ = ctx.rest
             grads = differentiable_gradient(lambda *tensors: _defined(tensors, name, numbers), inputs, p=p)
             return (*grads, *NOT_TENSORS)
-        pull = _stack_backward if _is_plain(p) else torch.ops.deeplimit.stack_backward
+        pull = _stack_backward if is_plain(p) else torch.ops.deeplimit.stack_backward
         found = iter(pull(p, kept, *inputs[1:], *ctx.rest))
         return (*(None if t is None else next(found) for t in inputs), *NOT_TENSORS)
 
@@ -189,8 +212,7 @@ def _defined(inputs: Any, name: str, numbers: list[float]) -> Tensor:
     """What the operator computes of h, W, V, b, c and delta, in plain PyTorch."""
     h, W, V, b, c, delta = inputs
     slope, inner, outer, scale = numbers
-    σ = next(kind for kind, known in ACTIVATIONS.items() if known == name)
-    activation = LeakyReLU(slope) if σ is LeakyReLU else σ()
+    activation = activation_of(name, slope)
     for k in range(W.shape[-3]):
         z = inner * (h @ W.select(-3, k).mT)
         f = activation(z if b is None else z + b.select(-2, k).unsqueeze(-2))

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from deeplimit import checks
-from deeplimit.branches import Branch, LeakyReLU
+from deeplimit.branches import Branch
 from deeplimit.engines.extension import PRECISIONS
 from deeplimit.engines.fused import Layers, TorchEngine
-from deeplimit.engines.operator import ACTIVATIONS
+from deeplimit.engines.operator import ACTIVATIONS, dense, described
 from deeplimit.engines.workspace import Workspace
 
 ROWS = 16
@@ -83,10 +83,9 @@ class TritonEngine(TorchEngine):
         H = workspace.take((depth + 1, *h.shape), h)
         S, A = (workspace.take((depth, *h.shape[:-1], width), h) for _ in range(2))
         H[0] = h
-        σ = layers.activation
-        options = {"SIGMA": ACTIVATIONS[type(σ)], "LEAK": σ.negative_slope if isinstance(σ, LeakyReLU) else 0.0}
+        sigma, leak = described(layers.activation)
         weights = (layers.W, layers.V, layers.b, layers.c, layers.gain)
-        self._launch("forward", H, S, A, *weights, depth=depth, **options)
+        self._launch("forward", H, S, A, *weights, depth=depth, SIGMA=sigma, LEAK=leak)
         return H, S, A
 
     def backward(self, workspace: Workspace, layers: Layers, slopes: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,10 +110,10 @@ class TritonEngine(TorchEngine):
         samples, (q, m) = states.shape[-2], (states.shape[-1], hidden.shape[-1])
         members = states.shape[1] if states.dim() == 4 else 1
         sizes = {"q": q, "m": m, "Q": _padded(q), "M": _padded(m), "ROWS": ROWS, "PRECISION": self.products}
-        dense = [t if t is None else t.resolve_neg().contiguous() for t in tensors]
+        given = [t if t is None else dense(t) for t in tensors]
         run = getattr(_kernels(), kernel)[-(-samples // ROWS), members]
         with torch.cuda.device_of(states):  # type: ignore[no-untyped-call]
-            run(*dense, samples=samples, **sizes, **options)
+            run(*given, samples=samples, **sizes, **options)
 
 
 def _kernels() -> ModuleType:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.fits import Exponent, half_width, power_law, power_law_over_seeds
+from deeplimit.statistics.roughness import ROUNDING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +47,6 @@ SMOOTH = 0.95
 
 STEADY, STRAY = 0.1, 0.4
 """An exponent is 0 where its interval reaches within STEADY of 0 and lies within STRAY of it."""
-
-
-_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -254,7 +252,7 @@ def _missing(weights: Mapping[int, Tensor]) -> str:
 
 def _is_at_rounding(weights: Tensor) -> bool:
     """Whether second differences, squared, are as small beside the weights as float32 makes them."""
-    return bool(_second(weights.double(), 1).square().mean() <= _ROUNDING * weights.double().square().mean())
+    return bool(_second(weights.double(), 1).square().mean() <= ROUNDING * weights.double().square().mean())
 
 
 def _used(weights: Mapping[int, Tensor]) -> list[int]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_ROUNDING = 1e-13  # of float32, squared
+ROUNDING = 1e-13
+"""Of float32, squared: the part of a mean square below which nothing is seen of a difference."""
 
 
 def variogram(paths: Tensor, lags: tuple[int, ...] = (1, 2), *, order: int = 1) -> Tensor:
@@ -115,7 +116,7 @@ def variation_ratio(weights: Tensor, *, shuffles: int = 400, seed: int = 0) -> t
     centred = layers - layers.mean(0)
     gram = centred @ centred.T  # every order of the layers has its increments in here
     squares = gram.diagonal()
-    if squares.sum() <= _ROUNDING * layers.square().sum():
+    if squares.sum() <= ROUNDING * layers.square().sum():
         return 0.0, 1 / (1 + shuffles)  # equal layers: no order is smoother
     distances = squares[:, None] + squares[None, :] - 2 * gram
     generator = torch.Generator().manual_seed(seed)

@@ -9,15 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.statistics.roughness import variogram
+from deeplimit.statistics.roughness import ROUNDING, variogram
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SMOOTH = 2.0
 """Roughness of weights that do not differ from layer to layer beyond rounding: that of a smooth path for differences of order 2."""
-
-_ROUNDING = 1e-13  # of float32, squared
 
 
 def smoothness(weights: Tensor) -> dict[str, Tensor]:
@@ -57,7 +55,7 @@ def smoothness(weights: Tensor) -> dict[str, Tensor]:
     paths = weights.double().reshape(*weights.shape[:2], -1)
     steps, centred = paths.diff(dim=1), paths - paths.mean(1, keepdim=True)
     variance = centred.square().mean(1)
-    flat = variance <= _ROUNDING * paths.square().mean(1)
+    flat = variance <= ROUNDING * paths.square().mean(1)
     spread = variance.masked_fill(flat, 1.0)
     step = steps.abs().mean(1) / spread.sqrt()
     lag = (centred[:, 1:] * centred[:, :-1]).sum(1) / (spread * weights.shape[1])

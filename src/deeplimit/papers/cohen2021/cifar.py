@@ -14,6 +14,7 @@ from deeplimit.networks import StagedResidual
 from deeplimit.papers.cohen2021.rows import against_depth, curve
 from deeplimit.papers.marion2024.cifar.runs import AUGMENTED, images
 from deeplimit.papers.marion2024.common import only
+from deeplimit.papers.marion2024.finite_time import seed_band
 from deeplimit.records import Task
 from deeplimit.study import Settings, Study, Tiered
 from deeplimit.training import SGD, Batches, CosineDecay, CrossEntropy, TrainingRun
@@ -274,11 +275,13 @@ def _accuracy(rows: pl.DataFrame) -> list[Panel]:
     panels = []
     for setting, own in _settings(rows):
         shares = [
-            _banded(only(final(own), quantity=name), label, x="depth")
+            seed_band(only(final(own), quantity=name), "depth", label=label)
             for name, label in (("accuracy.full", "training"), ("test.accuracy", "test"))
         ]
         panels.append(Panel(shares, "depth L", "accuracy", setting, xscale="log"))
-    losses = [_banded(only(final(own), quantity="loss.full"), setting, x="depth") for setting, own in _settings(rows)]
+    losses = [
+        seed_band(only(final(own), quantity="loss.full"), "depth", label=setting) for setting, own in _settings(rows)
+    ]
     return [*panels, Panel(losses, "depth L", "training loss", xscale="log")]
 
 
@@ -293,22 +296,12 @@ def _in_training(rows: pl.DataFrame) -> list[Panel]:
             norms = only(deepest, quantity=f"block.{kind}").group_by("seed", "iteration")
             found = norms.agg(low=pl.col("value").min(), middle=pl.col("value").median(), top=pl.col("value").max())
             curves = [
-                _banded(found.select("iteration", value=name), label, x="iteration")
+                seed_band(found.select("iteration", value=name), "iteration", label=label)
                 for name, label in (("top", "largest"), ("middle", "median"), ("low", "least"))
             ]
             title = f"L = {deepest['depth'][0]}, {setting}"
             panels.append(Panel(curves, "step", f"operator norm of {letter}", title, yscale="log"))
     return panels
-
-
-def _banded(rows: pl.DataFrame, label: str, *, x: str) -> Curve:
-    """Mean and range over seeds."""
-    import polars as pl
-
-    value = pl.col("value")
-    found = rows.group_by(x).agg(mean=value.mean(), low=value.min(), high=value.max()).sort(x)
-    mean, low, high = (found[name].to_list() for name in ("mean", "low", "high"))
-    return Curve(found[x].to_list(), mean, label, low=low, high=high)
 
 
 TRAINED = Claim(

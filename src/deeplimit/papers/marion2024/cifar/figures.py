@@ -11,6 +11,7 @@ from deeplimit.figures import Curve, Figure, Matrix, Panel
 from deeplimit.papers.marion2024.cifar.readings import TEST, TRAIN, by_seed, cell, finals, quartiles
 from deeplimit.papers.marion2024.cifar.runs import ACTIVATIONS, ROLES, STARTS
 from deeplimit.papers.marion2024.common import only
+from deeplimit.papers.marion2024.finite_time import seed_band
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,11 +93,7 @@ def _over_training(rows: pl.DataFrame, quantity: str, label: str) -> Curve:
     """Mean over seeds against the iteration, with their range, from the first update on."""
     import polars as pl
 
-    own = only(rows, quantity=quantity).filter(pl.col("iteration") > 0)
-    value = pl.col("value")
-    table = own.group_by("iteration").agg(value.mean(), value.min().alias("low"), value.max().alias("high"))
-    columns = table.sort("iteration").to_dict(as_series=False)
-    return Curve(columns["iteration"], columns["value"], label, columns["low"], columns["high"])
+    return seed_band(only(rows, quantity=quantity).filter(pl.col("iteration") > 0), "iteration", label=label)
 
 
 def _training_panels(rows: pl.DataFrame) -> list[Panel]:

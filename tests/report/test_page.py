@@ -206,6 +206,13 @@ def test_without_data_there_is_still_a_report(rows: pl.DataFrame, tmp_path: Path
     assert page.count('<svg class="plot"') >= 2
 
 
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3)])
+def test_panels_stand_three_in_a_row_and_four_in_a_square(panels: int, columns: int, tmp_path: Path) -> None:
+    figure = Figure("f", "F", "", lambda rows: [Panel([Curve([1, 2], [1, 2])], "x", "y")] * panels)
+    page = write_report(tmp_path, document(figures=[("gap", figure)]), ROWS).read_text(encoding="utf-8")
+    assert f'class="panels panels-{columns}"' in page
+
+
 def test_empty_sections_are_left_out(tmp_path: Path) -> None:
     bare = Document("Title", "", "paper")
     page = write_report(tmp_path, bare, pl.DataFrame()).read_text(encoding="utf-8")

@@ -438,7 +438,7 @@ STUDY = Study(
             "cifar-cloud",
             "The norm of every block: CIFAR-10",
             "First and third: norms of all blocks against the depth of their network. Second and fourth: against their place in three"
-            " networks. A few blocks keep norms of the size of the largest, most fall with depth: weights that are sparse in depth.",
+            " networks. A few blocks keep norms of the size of the largest, most fall with depth, as sparse weights do.",
             _cloud,
             where="section 4, convolutional networks",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,7 +59,7 @@ class Regime:
 
     def as_json(self) -> dict[str, Any]:
         """Everything as plain dicts, lists, numbers and text; numbers that JSON cannot hold as None."""
-        return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+        return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         """Both verdicts with their reasons."""
@@ -152,11 +153,10 @@ def _with_runs(role: str, tensor: Tensor, depth: int) -> Tensor:
     )
 
 
-def _plain(value: Any) -> Any:
-    import math
-
+def plain(value: Any) -> Any:
+    """Nested mappings and sequences of numbers and text as JSON holds them: what is not finite as None."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -104,7 +104,19 @@ def _graph(file: Path) -> Any:
         raise bad(file, "an ONNX model", problem) from problem
     if not model.HasField("graph") or not model.graph.node:
         raise bad(file, "an ONNX model with a graph", "none, or an empty one")
+    if not all(isinstance(text, str) for text in _texts(model.graph)):
+        raise bad(file, "an ONNX model", "names that are not UTF-8")
     return model.graph
+
+
+def _texts(graph: Any) -> Iterator[object]:
+    """All texts of a graph that are looked at; protobuf gives bytes for what is not UTF-8."""
+    for node in graph.node:
+        yield from (node.name, node.op_type, *node.input, *node.output, *(entry.name for entry in node.attribute))
+    protos = [*graph.initializer, *(entry.t for node in graph.node for entry in node.attribute)]
+    for proto in (*protos, *(sparse.values for sparse in graph.sparse_initializer)):
+        yield proto.name
+        yield from (text for entry in proto.external_data for text in (entry.key, entry.value))
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Any]]:

@@ -1,8 +1,9 @@
 """Files that are broken, or made to do harm: each from a seed, all different.
 
-`python -m tests.diagnosis.sources.hostile FOLDER FIRST LAST [trusting]` opens those of the seeds FIRST to LAST − 1 and reads every tensor that
-is listed. It prints one JSON object: how each ended, whether code of a file was run, and by how many bytes the memory of the process grew
-at most, and how many files were different. `trusting` has PyTorch unpickle whatever a file says, to see that the corpus bites.
+`python -m tests.diagnosis.sources.hostile FOLDER FIRST LAST [trusting]` opens those of the seeds FIRST to LAST − 1 and reads
+every tensor that is listed. It prints one JSON object: how each ended, whether code of a file was run, by how many bytes the
+memory of the process grew at most, and how many files were different. `trusting` has PyTorch unpickle whatever a file says,
+to see that the corpus bites.
 """
 
 from __future__ import annotations
@@ -122,19 +123,15 @@ def bad_header(folder: Path, chance: random.Random) -> Path:
     """A header with one row that is wrong."""
     size = chance.randrange(1, 50)
     row: dict[str, Any] = {"dtype": "F32", "shape": [size], "data_offsets": [0, 4 * size]}
-    key, value = chance.choice(
-        [
-            ("dtype", chance.choice(("F33", "", None, 32, "f32", "F8_E9M9", ["F32"]))),
-            ("dtype", chance.choice(("F64", "BF16", "C64", "BOOL", "F4", "F6_E2M3", "F8_E8M0"))),
-            ("shape", chance.choice(([2**60], [2**60, 2**60], [-size], [size, 0], "12", None, [[size]], [size + 0.5]))),
-            ("shape", [2 ** chance.randrange(20, 70), chance.randrange(3)]),
-            ("data_offsets", [chance.randrange(-9, 9), chance.randrange(2**63)]),
-            (
-                "data_offsets",
-                chance.choice(([4 * size, 0], [0], [0, 4 * size, 9], [0, -4], None, {}, [0.0, 4.0 * size])),
-            ),
-        ]
-    )
+    wrong: list[tuple[str, Any]] = [
+        ("dtype", chance.choice(("F33", "", None, 32, "f32", "F8_E9M9", ["F32"]))),
+        ("dtype", chance.choice(("F64", "BF16", "C64", "BOOL", "F4", "F6_E2M3", "F8_E8M0"))),
+        ("shape", chance.choice(([2**60], [2**60, 2**60], [-size], [size, 0], "12", None, [[size]], [size + 0.5]))),
+        ("shape", [2 ** chance.randrange(20, 70), chance.randrange(3)]),
+        ("data_offsets", [chance.randrange(-9, 9), chance.randrange(2**63)]),
+        ("data_offsets", chance.choice(([4 * size, 0], [0], [0, 4 * size, 9], [0, -4], None, {}, [0.0, 4.0 * size]))),
+    ]
+    key, value = chance.choice(wrong)
     rows = {f"h{chance.random()}.0.w": {**row, key: value}, "h.1.w": {**row, "data_offsets": [4 * size, 8 * size]}}
     return put(folder / "header.safetensors", headed(json.dumps(rows).encode(), 8 * size))
 
@@ -464,7 +461,7 @@ def peak() -> int:
 if __name__ == "__main__":
     if "trusting" in sys.argv:
         load = torch.load
-        torch.load = lambda *args, **options: load(*args, **{**options, "weights_only": False})  # type: ignore[assignment]
+        torch.load = lambda *args, **options: load(*args, **{**options, "weights_only": False})
     for kind in SUFFIXES:  # what the libraries take when they start is not counted
         whole(kind, random.Random(0))
     print(json.dumps(opened(Path(sys.argv[1]), range(int(sys.argv[2]), int(sys.argv[3])))))

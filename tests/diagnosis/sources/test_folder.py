@@ -81,7 +81,7 @@ def test_a_single_file_needs_no_name(tmp_path):
         ({"weight_map": {"a": "../one.safetensors"}}, "expected the name of a file in its folder"),
         ({"weight_map": {"a": 3}}, "expected the name of a file for every tensor, found none for a"),
         (
-            {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}},
+            {"weight_map": {"a": "one.safetensors", "b": "three.safetensors"}},
             "expected every tensor in one shard, found a in several",
         ),
         (
@@ -96,7 +96,7 @@ def test_an_index_that_the_shards_contradict_is_refused(tmp_path, index, message
     for folder in (tmp_path, tmp_path / "inner"):
         folder.mkdir(exist_ok=True)
         save_file({"a": torch.ones(2)}, folder / "one.safetensors")
-        save_file({"a": torch.ones(2)}, folder / "two.safetensors")
+        save_file({"a": torch.ones(2), "b": torch.ones(2)}, folder / "three.safetensors")
     (tmp_path / "inner" / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match=message):
         open_target(str(tmp_path / "inner"))

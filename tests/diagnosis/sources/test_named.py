@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.util
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -14,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from deeplimit.checks import InputError
-from deeplimit.diagnosis.sources import named
 from deeplimit.diagnosis.sources.named import from_function, from_name, from_timm, from_transformers
 from tests.diagnosis.sources.test_folder import SMALL
 
@@ -60,14 +60,14 @@ def test_a_model_of_timm_is_read_from_the_cache_alone(timm):
         from_timm("elsewhere")
     from_timm("tiny", download=True)
     assert timm[-1] == ("timm/tiny", "model.safetensors", False)
-    with pytest.raises(InputError, match="timm:nowhere: .*no weights on the Hugging Face hub"):
+    with pytest.raises(InputError, match=r"timm:nowhere: .*no weights on the Hugging Face hub"):
         from_timm("nowhere")
     with pytest.raises(InputError, match="timm:other: expected a model of timm, found no such name"):
         from_timm("other")
 
 
 def test_a_library_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(named.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for load, name in [(from_timm, "timm"), (from_transformers, "transformers")]:
         with pytest.raises(InputError, match=rf"expected the library {name} \(pip install 'deeplimit\[{name}\]'\)"):
             load("x")

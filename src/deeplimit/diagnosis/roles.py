@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from deeplimit.diagnosis.attention import Found, find_attention
@@ -90,7 +91,7 @@ def _unique(roles: Sequence[Role]) -> tuple[Role, ...]:
 def stream_width(tensors: Sequence[Stored]) -> int | None:
     """The width of the residual stream that a block reads and writes; None where the shapes do not tell."""
     matrices = [t for t in tensors if t.sides]
-    chained = _chained(matrices) if any(t.kernel for t in matrices) else None
+    chained = _chained(matrices)
     votes = _votes(tensors)
     best = [size for size, count in votes.items() if count == max(votes.values())]
     if chained is not None or len(best) < 2:
@@ -111,9 +112,18 @@ def _votes(tensors: Sequence[Stored]) -> Counter[int]:
 
 
 def _chained(matrices: Sequence[Stored]) -> int | None:
-    """What the first of a chain reads and the last one writes, in the order of names, else in that of the file."""
-    chains = (sorted(matrices, key=lambda t: t.natural), sorted(matrices, key=lambda t: t.order))
-    return next((chain[0].shape[1] for chain in chains if chain[0].shape[1] == chain[-1].shape[0]), None)
+    """What the first of a chain reads and the last one writes, in the order of names, else in that of the file.
+
+    Matrices without a kernel among them are a chain where there are three or more and each one reads what the one before it writes.
+    """
+    chains = [sorted(matrices, key=lambda t: t.natural), sorted(matrices, key=lambda t: t.order)]
+    if not any(t.kernel for t in matrices):
+        chains = [chain for chain in chains if len(chain) > 2 and _linked(chain)]
+    return next((chain[0].sides[1] for chain in chains if chain and chain[0].sides[1] == chain[-1].sides[0]), None)
+
+
+def _linked(chain: Sequence[Stored]) -> bool:
+    return all(one.sides[0] == other.sides[1] for one, other in pairwise(chain))
 
 
 def _place(tensor: Stored) -> tuple[int, tuple[tuple[int, int, str], ...], int]:

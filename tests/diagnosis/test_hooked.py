@@ -124,7 +124,9 @@ def test_what_is_no_chain_is_refused(order, width, message):
 
 def test_wrappers_are_taken_off():
     network = Order((0, 1))
-    wrapped = nn.DataParallel(torch.compile(network, backend="eager"))
+    compiled = torch.compile(network, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    wrapped = nn.DataParallel(compiled)
     assert hooked.unwrapped(wrapped) is network
     assert hooked.submodules(network, ["module._orig_mod.blocks.0", "blocks.1"]) == tuple(network.blocks)
     with pytest.raises(InputError, match=r"block: expected one of blocks.1, blocks.0, blocks; found 'blocks.7'"):

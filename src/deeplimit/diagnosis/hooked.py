@@ -47,7 +47,8 @@ class Call:
     @property
     def after(self) -> Tensor:
         """The state that left."""
-        return _parts(self.output)[self.leaving]
+        state: Tensor = _parts(self.output)[self.leaving]
+        return state
 
     def again(self, state: Tensor) -> Tensor:
         """The state that the same block makes of another one, everything else being equal; no hook of the block runs."""
@@ -58,7 +59,8 @@ class Call:
             args[self.entry] = state
         else:
             kwargs[self.entry] = state
-        return _parts(self.block.forward(*args, **kwargs))[self.leaving]
+        left: Tensor = _parts(self.block.forward(*args, **kwargs))[self.leaving]
+        return left
 
     def replaced(self, state: Tensor) -> Any:
         """The output with another state in the place of its own."""
@@ -207,9 +209,11 @@ def _hook(k: int, *, names: list[str], called: list[int], edit: Edit) -> Callabl
 
 def _located(name: str, call: Call) -> Call:
     """The same call with the places of the state: of the first argument that the output has a tensor of equal shape for."""
-    entering = {place: value for place, value in enumerate(call.args)} | dict(call.kwargs)
-    first = [place for place in entering if place == "hidden_states"]
-    entries = {place: entering[place] for place in (*first, *entering) if _is_state(entering[place])}
+    entering: dict[int | str, Any] = dict(enumerate(call.args)) | dict(call.kwargs)
+    places = sorted(
+        entering, key=lambda place: place != "hidden_states"
+    )  # what transformers call it; the others keep their order
+    entries = {place: entering[place] for place in places if _is_state(entering[place])}
     leaving = {place: part for place, part in _parts(call.output).items() if _is_state(part)}
     for entry, before in entries.items():
         for place, after in leaving.items():
@@ -238,5 +242,5 @@ def _parts(value: Any) -> dict[Any, Any]:
     if isinstance(value, tuple | list):
         return dict(enumerate(value))
     if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     return {}

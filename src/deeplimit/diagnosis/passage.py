@@ -1,6 +1,6 @@
 """How a batch passes through the blocks of a network: the numbers that the verdict on the function is made of.
 
-h_k are the states of the residual stream, k = 0 … L, and u_k = h_{k+1} − h_k is the update of block k, k = 0 … L − 1: what the block returns
+h_k are the states of the residual stream, k = 0 … L, and u_k = h_{k+1} − h_k is the update of block k = 0 … L − 1: what the block returns
 minus what it takes, whatever norms lie within. A state has P positions (samples, or samples × tokens) of d numbers each. Inner products are
 taken within a position and averaged over positions, each weighed such that its Σ_k ‖u_k‖² is 1: a few tokens of huge norm, which trained
 transformers have, do not decide alone. G_jk = mean ⟨u_j, u_k⟩, q_k = G_kk.
@@ -11,13 +11,13 @@ transformers have, do not decide alone. G_jk = mean ⟨u_j, u_k⟩, q_k = G_kk.
     update_ratio   L        median over positions of ‖u_k‖/‖h_k‖                   order 1/L            order 1/√L
     alignment      L − 1    G_{k,k+1}/√(q_k q_{k+1})                               1                    0
     gain           L        root mean square of ‖J_k v‖/‖v‖ in random directions   1 + order 1/L        √(1 + branch_gain²)
-                            v, J_k the derivative of h_k ↦ h_{k+1}
+                            v; J_k is the derivative of h_k ↦ h_{k+1}
     branch_gain    L        the same of J_k − I                                    order 1/L            order 1/√L
     removal        L        ‖y_without − y‖/‖y‖: block k hands on what it takes    order 1/L            order 1/√L
-    tail           L        the same for all blocks from k on                      1 − k/L of all       √(1 − k/L) of all
+    tail           L        the same for all blocks from k on                      falls as 1 − k/L     falls as √(1 − k/L)
 
-`gain` is a lower bound of the layer's Lipschitz constant: random directions find the mean stretch and not the largest. y is the output of the
-whole network, or the last state where the network returns no tensor.
+`gain` is a lower bound of the layer's Lipschitz constant: random directions find the mean stretch and not the largest. y is the output of
+the whole network, or the last state where the network returns no tensor.
 
     number               formula                                               straight flow   averaging      diffusion
     drift_share          Σ G_{k,k+1} / Σ (q_k + q_{k+1})/2                      1               c              0
@@ -26,18 +26,18 @@ whole network, or the last state where the network returns no tensor.
     variation            Σ q_k / ‖h_L − h_0‖² = 1/(1 + drift)                   1/L             1/(1 + Lc)     1
     variation_exponent   log variation / log L                                  −1              between        0
     hurst                Hurst index of the states over depth, order 1          near 1          ½ to 1         ½
-    halving_defect       ‖h′_L − h_L‖/‖h_L − h_0‖, mean over both halves: every  order 1/L       √(1/(Lc))      1
-                         second block is left out, the others' updates doubled
+    halving_defect       ‖h′_L − h_L‖/‖h_L − h_0‖, mean over both halves:        order 1/L       order 1/√(Lc)  1
+                         every second block left out, the others doubled
     largest_share        max_k q_k / Σ q_k                                      1/L for equal blocks
     displacement         median of ‖h_L − h_0‖/‖h_0‖
     path_length          Σ_k update_ratio
     growth               median over blocks of ‖h_{k+1}‖/‖h_k‖
-    residual_share       median over blocks of the correlation of what leaves with what enters, over coordinates: near 1 in a residual
-                         stream, near 0 in a chain of layers without one
+    residual_share       median over blocks of the correlation of what leaves with what enters, over coordinates: near 1 in a
+                         residual stream, near 0 in a chain of layers without one
     normalised           share of the blocks that end in a norm (post-norm): their updates hold what the norm takes back
-    gap                  ‖Σ of moves between blocks‖ / Σ of updates: 0 unless something lies between the blocks
-    effective_depth      (Σ e_k)² / Σ e_k² of the effects e_k = removal: L where all blocks matter alike, 1 where one does. It says how evenly
-                         blocks share in the effect and not how large that is. (Participation ratio: Bell and Dean 1970 for vibrations.)
+    gap                  root of Σ squared moves between blocks / Σ squared updates: 0 unless something lies between the blocks
+    effective_depth      (Σ e_k)² / Σ e_k² of the effects e_k = removal: L where all blocks matter alike, 1 where one does. It says how
+                         evenly blocks share in the effect and not how large that is (a participation ratio)
 
 Intervals are of 95 %: the wider of two jackknives, one that leaves out one block at a time, one that leaves out one input (or one of 32
 groups of inputs) at a time. The first sees what another draw of the blocks would have given, the second what other inputs would have. Those
@@ -201,7 +201,7 @@ class _Seen:
         self.rows = rows[torch.randperm(len(rows), generator=generator)[:kept]].sort().values
         self.columns = torch.randperm(self.width, generator=generator)[:columns].sort().values
         of_sample = self.rows // (positions // self.samples)
-        self.group = of_sample.unique(return_inverse=True)[1] % GROUPS
+        self.group = torch.unique(of_sample, return_inverse=True)[1] % GROUPS
 
 
 def _gains(call: Call, k: int) -> tuple[float, float]:
@@ -268,14 +268,14 @@ class _Again:
         depth = len(self.parts)
         whole = self.output if self.output is not None else self.seen.last
         assert whole is not None
-        alone = [self._change(whole, lambda k, left=left: k == left) for left in range(depth)]
-        tails = [self._change(whole, lambda k, left=left: k >= left) for left in range(depth - 1)]
+        alone = [self._change(whole, range(k, k + 1)) for k in range(depth)]
+        tails = [self._change(whole, range(k, depth)) for k in range(depth - 1)]
         size = _by_sample(whole, self.seen.samples)
         return {"removal": torch.stack([*alone, size]), "tail": torch.stack([*tails, alone[-1], size])}
 
-    def _change(self, whole: Tensor, skipped: Callable[[int], bool]) -> Tensor:
+    def _change(self, whole: Tensor, skipped: range) -> Tensor:
         def edit(k: int, call: Call) -> Tensor | None:
-            return call.before if skipped(k) else None
+            return call.before if k in skipped else None
 
         if self.output is None:
             return _by_sample(self._last(edit).double() - whole.double(), self.seen.samples)
@@ -465,17 +465,19 @@ def _drift(gram: Tensor, kept: Tensor, window: int) -> Tensor:
 def _residual_share(entering: Tensor, leaving: Tensor) -> Tensor:
     import torch
 
-    centred = [side - side.mean(2, keepdim=True) for side in (entering, leaving)]
-    return torch.nn.functional.cosine_similarity(*centred, dim=2).mean(1).median()
+    entering, leaving = (side - side.mean(2, keepdim=True) for side in (entering, leaving))
+    return torch.nn.functional.cosine_similarity(entering, leaving, dim=2).mean(1).median()
 
 
 def _displacement(entering: Tensor, leaving: Tensor) -> Tensor:
     start = entering[0]
-    return ((leaving[-1] - start).norm(dim=1) / start.norm(dim=1)).nanmedian()
+    moved: Tensor = (leaving[-1] - start).norm(dim=1) / start.norm(dim=1)
+    return moved.nanmedian()
 
 
 def _growth(entering: Tensor, leaving: Tensor) -> Tensor:
-    return (leaving.norm(dim=2) / entering.norm(dim=2)).nanmedian(1).values.median()
+    factors: Tensor = leaving.norm(dim=2) / entering.norm(dim=2)
+    return factors.nanmedian(1).values.median()
 
 
 def _gap(entering: Tensor, leaving: Tensor) -> Tensor:

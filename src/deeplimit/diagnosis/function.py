@@ -159,7 +159,8 @@ def _independent(passage: Passage, depth: int, common: str) -> Ruling:
     if variation.high < DRIVEN:
         return "averaging", (
             f"{common}, so that single blocks look independent, yet over {depth} blocks what they share moves the stream "
-            f"further than what is their own ({sums}; 1/{depth} along a straight path, 1 for a diffusion): each contributes like one draw to an average"
+            f"further than what is their own ({sums}; 1/{depth} along a straight path, 1 for a diffusion): "
+            "each contributes like one draw to an average"
         )
     if not variation.low > DRIVEN:
         return "undecided", f"{common}, and {sums}: below {DRIVEN} blocks average, above they diffuse", _more(variation)

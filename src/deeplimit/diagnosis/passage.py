@@ -8,7 +8,7 @@ transformers have, do not decide alone. G_jk = mean ⟨u_j, u_k⟩, q_k = G_kk.
     curve          length   formula                                               straight flow        independent blocks
     stream_norm    L + 1    root mean square over positions of ‖h_k‖/√d
     update_norm    L        the same of u_k                                        order 1/L            order 1/√L
-    update_ratio   L        median over positions of ‖u_k‖/‖h_k‖                   order 1/L            order 1/√L
+    update_ratio   L        typical ‖u_k‖/‖h_k‖                                    order 1/L            order 1/√L
     alignment      L − 1    G_{k,k+1}/√(q_k q_{k+1})                               1                    0
     gain           L        root mean square of ‖J_k v‖/‖v‖ in random directions   1 + order 1/L        √(1 + branch_gain²)
                             v; J_k is the derivative of h_k ↦ h_{k+1}
@@ -16,8 +16,9 @@ transformers have, do not decide alone. G_jk = mean ⟨u_j, u_k⟩, q_k = G_kk.
     removal        L        ‖y_without − y‖/‖y‖: block k hands on what it takes    order 1/L            order 1/√L
     tail           L        the same for all blocks from k on                      falls as 1 − k/L     falls as √(1 − k/L)
 
-`gain` is a lower bound of the layer's Lipschitz constant: random directions find the mean stretch and not the largest. y is the output of
-the whole network, or the last state where the network returns no tensor.
+Typical is the mean over inputs (over 32 groups of them where there are more) of the median over an input's positions. `gain` is a lower
+bound of the layer's Lipschitz constant: random directions find the mean stretch and not the largest. y is the output of the whole network,
+or the last state where the network returns no tensor.
 
     number               formula                                               straight flow   averaging      diffusion
     drift_share          Σ G_{k,k+1} / Σ (q_k + q_{k+1})/2                      1               c              0
@@ -29,13 +30,13 @@ the whole network, or the last state where the network returns no tensor.
     halving_defect       ‖h′_L − h_L‖/‖h_L − h_0‖, mean over both halves:        order 1/L       order 1/√(Lc)  1
                          every second block left out, the others doubled
     largest_share        max_k q_k / Σ q_k                                      1/L for equal blocks
-    displacement         median of ‖h_L − h_0‖/‖h_0‖
+    displacement         typical ‖h_L − h_0‖/‖h_0‖
     path_length          Σ_k update_ratio
-    growth               median over blocks of ‖h_{k+1}‖/‖h_k‖
-    residual_share       median over blocks of the correlation of what leaves with what enters, over coordinates: near 1 in a
-                         residual stream, near 0 in a chain of layers without one
+    growth               median over blocks of the typical ‖h_{k+1}‖/‖h_k‖
+    residual_share       median over blocks of the typical correlation over coordinates of what leaves with what enters: near 1
+                         in a residual stream, near 0 in a chain of layers without one
     normalised           share of the blocks that end in a norm (post-norm): their updates hold what the norm takes back
-    gap                  root of Σ squared moves between blocks / Σ squared updates: 0 unless something lies between the blocks
+    gap                  typical root of Σ squared moves between blocks / Σ squared updates: 0 unless something lies between them
     effective_depth      (Σ e_k)² / Σ e_k² of the effects e_k = removal: L where all blocks matter alike, 1 where one does. It says how
                          evenly blocks share in the effect and not how large that is (a participation ratio)
 
@@ -376,17 +377,19 @@ class _Paths:
         return {
             "stream_norm": [float(h.square().sum(1).mean().sqrt()) / root for h in states],
             "update_norm": (self.updates.square().sum(2).mean(1).sqrt() / root).tolist(),
-            "update_ratio": self._ratios().nanmedian(1).values.tolist(),
+            "update_ratio": self._typical(self._ratios()).mean(1).tolist(),
             "alignment": (gram.diagonal(1) / (sizes[1:] * sizes[:-1])).tolist(),
         }
 
     def numbers(self) -> dict[str, Measured]:
+        moved = (self.leaving[-1] - self.entering[0]).norm(dim=1) / self.entering[0].norm(dim=1)
+        factors = self.leaving.norm(dim=2) / self.entering.norm(dim=2)
         numbers = {
-            "residual_share": self._over_inputs(_residual_share, self.entering, self.leaving),
-            "displacement": self._over_inputs(_displacement, self.entering, self.leaving),
-            "path_length": self._over_inputs(lambda ratios: ratios.nanmedian(1).values.sum(), self._ratios()),
-            "growth": self._over_inputs(_growth, self.entering, self.leaving),
-            "gap": self._over_inputs(_gap, self.entering, self.leaving),
+            "residual_share": self._over_inputs(_correlations(self.entering, self.leaving), _middle),
+            "displacement": self._over_inputs(moved[None], _middle),
+            "path_length": self._over_inputs(self._ratios(), lambda rows: rows.sum(0)),
+            "growth": self._over_inputs(factors, _middle),
+            "gap": self._over_inputs(self._gaps()[None], _middle),
         }
         if self.depth < 3 or not bool(self.grams.sum() != 0):
             return numbers
@@ -415,12 +418,26 @@ class _Paths:
         ratios: Tensor = self.updates.norm(dim=2) / self.entering.norm(dim=2)
         return ratios
 
-    def _over_inputs(self, statistic: Callable[..., Tensor], *tables: Tensor) -> Measured:
-        """A statistic of tables `[L, P, …]`, with the jackknife over groups of positions."""
-        value = float(statistic(*tables))
-        count = int(self.group.max()) + 1
-        left = [[table[:, self.group != g] for table in tables] for g in range(count)] if count > 1 else []
-        return _interval(value, inputs=[float(statistic(*own)) for own in left])
+    def _gaps(self) -> Tensor:
+        """Moves between the blocks beside moves in them, `[P]`."""
+        import torch
+
+        between = (self.entering[1:] - self.leaving[:-1]).square().sum((0, 2))
+        return torch.where(between > 0, between / self.updates.square().sum((0, 2)), 0.0).sqrt()
+
+    def _typical(self, table: Tensor) -> Tensor:
+        """The median over the positions of each group, `[rows, P]` to `[rows, groups]`."""
+        import torch
+
+        groups = range(int(self.group.max()) + 1)
+        return torch.stack([table[:, self.group == g].nanmedian(1).values for g in groups], dim=1)
+
+    def _over_inputs(self, table: Tensor, statistic: Callable[[Tensor], Tensor]) -> Measured:
+        """A statistic of the rows of a table `[rows, P]`, each the mean over groups of the median over their positions."""
+        typical = self._typical(table)
+        count = typical.shape[1]
+        left = [float(statistic((typical.sum(1) - own) / (count - 1))) for own in typical.T] if count > 1 else []
+        return _interval(float(statistic(typical.mean(1))), inputs=left)
 
     def _over_both(self, statistic: Callable[[Tensor, Tensor], Tensor]) -> Measured:
         """A statistic of a Gram matrix and of the blocks that count, with the wider of both jackknives."""
@@ -462,27 +479,16 @@ def _drift(gram: Tensor, kept: Tensor, window: int) -> Tensor:
     return drift
 
 
-def _residual_share(entering: Tensor, leaving: Tensor) -> Tensor:
+def _correlations(entering: Tensor, leaving: Tensor) -> Tensor:
+    """Over coordinates, of what leaves each block with what enters it, `[L, P]`."""
     import torch
 
     entering, leaving = (side - side.mean(2, keepdim=True) for side in (entering, leaving))
-    return torch.nn.functional.cosine_similarity(entering, leaving, dim=2).mean(1).median()
+    return torch.nn.functional.cosine_similarity(entering, leaving, dim=2)
 
 
-def _displacement(entering: Tensor, leaving: Tensor) -> Tensor:
-    start = entering[0]
-    moved: Tensor = (leaving[-1] - start).norm(dim=1) / start.norm(dim=1)
-    return moved.nanmedian()
-
-
-def _growth(entering: Tensor, leaving: Tensor) -> Tensor:
-    factors: Tensor = leaving.norm(dim=2) / entering.norm(dim=2)
-    return factors.nanmedian(1).values.median()
-
-
-def _gap(entering: Tensor, leaving: Tensor) -> Tensor:
-    between = (entering[1:] - leaving[:-1]).square().sum()
-    return (between / (leaving - entering).square().sum()).sqrt() if between else between  # 0/0 where nothing moves
+def _middle(rows: Tensor) -> Tensor:
+    return rows.median()
 
 
 def _variation(drift: float) -> float:

@@ -138,16 +138,19 @@ def test_wrappers_are_taken_off():
 def test_observing_leaves_no_trace():
     network = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout()))
     network[1].eval()
+    network[0]._compiled_call_impl = compiled = len
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
     with pytest.raises(RuntimeError, match="inside"), hooked.observing(network):  # noqa: PT012
         assert not network.training
+        assert network[0]._compiled_call_impl is None
         assert not torch.is_grad_enabled()
         torch.rand(5)
         raise RuntimeError("inside")
     assert torch.equal(torch.rand(1), expected)
     assert (network.training, network[0].training, network[1].training) == (True, True, False)
+    assert network[0]._compiled_call_impl is compiled
     assert torch.is_grad_enabled()
     assert torch.backends.mha.get_fastpath_enabled()
 

@@ -117,21 +117,22 @@ def submodules(network: nn.Module, blocks: Sequence[str]) -> tuple[nn.Module, ..
 
 @contextmanager
 def observing(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; modes, random numbers and PyTorch's fused encoder are afterwards as they were before."""
+    """Evaluation mode without gradients and compiled calls; all is as before afterwards, the state of random numbers too."""
     import torch
 
-    modes = {part: part.training for part in network.modules()}
+    modes = {part: (part.training, part._compiled_call_impl) for part in network.modules()}
     devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # it runs past the blocks' hooks
-        network.eval()
+        for part in modes:
+            part.training, part._compiled_call_impl = False, None  # a compiled call would trace the hooks
         with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices, key=str)):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for part, mode in modes.items():
-            part.training = mode
+            part.training, part._compiled_call_impl = mode
 
 
 def forward(network: nn.Module, blocks: Mapping[str, nn.Module], *, batch: Any, edit: Edit) -> Any:

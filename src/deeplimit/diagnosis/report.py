@@ -13,6 +13,9 @@ from deeplimit.regimes.verdict import plain
 
 WeightsLabel = Literal["smooth", "rough", "no order", "tied", "mixed", "undecided"]
 FunctionLabel = Literal["flow", "averaging", "diffusion", "identity", "unstable", "undecided"]
+FORMAT = "deeplimit.diagnosis/1"
+"""Name and version of what `Report.as_json` gives: the number grows when a member is taken away or changes its meaning."""
+
 FindingKind = Literal["dead", "identity", "scale", "rough", "tied", "order", "foreign", "not finite"]
 
 
@@ -143,5 +146,5 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as plain dicts, lists, numbers and text; numbers that JSON cannot hold as None."""
-        return plain(asdict(self))  # type: ignore[no-any-return]
+        """Everything as plain dicts, lists, numbers and text, after `diagnosis.schema.json`; numbers that JSON cannot hold as None."""
+        return {"format": FORMAT, **plain(asdict(self))}

@@ -21,8 +21,8 @@ def problems(value: object, schema: dict[str, Any], at: str = "$", root: dict[st
     if "$ref" in schema:
         return problems(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], at, root)
     if "anyOf" in schema:
-        found = [problems(value, choice, at, root) for choice in schema["anyOf"]]
-        return [] if [] in found else [row for rows in found for row in rows]
+        tried = [problems(value, choice, at, root) for choice in schema["anyOf"]]
+        return [] if [] in tried else [row for rows in tried for row in rows]
     wanted = schema.get("type")
     names = [wanted] if isinstance(wanted, str) else (wanted or list(TYPES))
     if not any(isinstance(value, TYPES[name]) for name in names):

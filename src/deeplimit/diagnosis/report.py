@@ -17,6 +17,8 @@ FORMAT = "deeplimit.diagnosis/1"
 """Name and version of what `Report.as_json` gives: the number grows when a member is taken away or changes its meaning."""
 
 FindingKind = Literal["dead", "identity", "scale", "rough", "tied", "order", "foreign", "not finite"]
+Question = Literal["tie", "interpolate", "skip", "deepen", "prune"]
+Answer = Literal["yes", "no", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ class Consequence:
         reason: in words.
     """
 
-    question: Literal["tie", "interpolate", "skip", "deepen", "prune"]
-    answer: Literal["yes", "no", "cannot tell"]
+    question: Question
+    answer: Answer
     reason: str
 
 

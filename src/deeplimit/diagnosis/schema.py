@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from deeplimit.diagnosis.group import Part
-from deeplimit.diagnosis.report import FORMAT, FindingKind, FunctionLabel, WeightsLabel
+from deeplimit.diagnosis.report import FORMAT, Answer, FindingKind, FunctionLabel, Question, WeightsLabel
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": ["number", "null"]}
@@ -85,8 +85,8 @@ _DEFINITIONS: dict[str, Any] = {
     ),
     "consequence": _object(
         "what may be done with the network",
-        question={"enum": ["tie", "interpolate", "skip", "deepen", "prune"]},
-        answer={"enum": ["yes", "no", "cannot tell"]},
+        question={"enum": list(get_args(Question))},
+        answer={"enum": list(get_args(Answer))},
         reason=_TEXT,
     ),
     "left_out": _object("a block or tensor that does not take part", name=_TEXT, reason=_TEXT),

@@ -104,11 +104,14 @@ def _profile(
     middle = float(random.uniform(0.1, 1.2))
     roughness = None if label == "undecided" else Measured(middle, middle - 0.08, middle + 0.07, 100)
     order = Smoothness(label, float(random.uniform(0.1, 2)), float(random.uniform(0.0025, 0.2)), roughness)  # type: ignore[arg-type]
-    return Profile(name, part, view, shape, {key: tuple(map(float, curve)) for key, curve in curves.items()}, order)
+    numbers = {"carriers": float(random.uniform(1, depth)), "noise_share": float(random.uniform())}
+    return Profile(
+        name, part, view, shape, {key: tuple(map(float, curve)) for key, curve in curves.items()}, order, numbers
+    )
 
 
 def _evidence(random: np.random.Generator) -> dict[str, Measured]:
-    names = ("roughness", "order_ratio", "share_of_rough_roles")
+    names = ("mlp: order ratio", "mlp: roughness", "attention.scores: order ratio", "attention.scores: roughness")
     return {name: Measured(x := float(random.uniform(0.1, 1)), x - 0.1, x + 0.1, 8, "pooled") for name in names}
 
 
@@ -118,11 +121,15 @@ def _passage(random: np.random.Generator, depth: int) -> Passage:
         "update_norm": random.uniform(0.5, 1.5, depth),
         "update_ratio": random.uniform(0.05, 0.9, depth),
         "gain": random.uniform(0.9, 1.2, depth),
+        "branch_gain": random.uniform(0.1, 0.9, depth),
         "removal": random.uniform(0.0, 0.3, depth),
         "tail": np.linspace(1.0, 0.1, depth),
         "alignment": random.uniform(-0.2, 0.6, depth - 1),
     }
-    numbers = ("drift_share", "variation", "halving_defect", "effective_depth")
+    numbers = (
+        "drift_share", "drift", "local_drift", "variation", "variation_exponent", "hurst", "halving_defect", "largest_share",
+        "displacement", "path_length", "growth", "residual_share", "effective_depth",
+    )  # fmt: skip
     return Passage(
         64,
         {name: tuple(map(float, curve)) for name, curve in curves.items()},

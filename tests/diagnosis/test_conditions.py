@@ -18,9 +18,9 @@ def net() -> Report:
     """One group with numbers that are known."""
     group = reports.group(weights="no order", function="identity", batch=True)
     passage = Passage(8, {"update_ratio": (0.1, 0.7, 0.2)}, {"drift_share": Measured(0.3, 0.2, 0.4)})
-    up = replace(group.profiles[5], curves={"norm": (1.0, 2.0, 4.0)})
+    up = replace(group.profiles[5], curves={"norm": (1.0, 2.0, 4.0)}, numbers={"carriers": 2.5})
     findings = (Finding("dead", (1,), "mlp", "", 2.0), Finding("not finite", (2,), "mlp", "", 2.0))
-    verdict = replace(group.weights, evidence={"roughness": Measured(0.5, 0.4, 0.6)})
+    verdict = replace(group.weights, evidence={"mlp: order ratio": Measured(0.5, 0.4, 0.6)})
     return reports.report(replace(group, passage=passage, profiles=(up,), findings=findings, weights=verdict))
 
 
@@ -44,8 +44,9 @@ def net() -> Report:
         ("drift_share.high > 4e-1", False),
         ("0.2 < drift_share < 0.4", True),
         ("drift_share > -1", True),
-        ("weights.roughness == 0.5", True),
-        ("weights.roughness.high < 0.5", False),
+        ("weights.mlp.order_ratio == 0.5", True),
+        ("weights.mlp.order_ratio.high < 0.5", False),
+        ("mlp.up.carriers < 3", True),
         ("max(update_ratio) > 0.5", True),
         ("min(update_ratio) > 0.5", False),
         ("last(update_ratio) == 0.2", True),

@@ -118,5 +118,5 @@ def test_numbers_are_short():
     assert interval(Measured(0.4821, 0.41, 0.5512)) == "0.48 [0.41, 0.55]"
     assert interval(None) == "–"
     assert (blocks((3,)), blocks((3, 4))) == ("block 3", "blocks 3, 4")
-    assert header("h", 3, None) == "h: 3 blocks"
+    assert header(replace(reports.group(depth=3), stream=None)) == "encoder.layer: 3 blocks"
     assert finite([1.0, math.nan, math.inf]) == [1.0]

@@ -6,9 +6,10 @@
     value       a number, "text" or a word, a name, max|min|mean|median|first|last(curve)
 
 A name is `weights` or `function` (the labels), `tie`, `interpolate`, `skip`, `deepen` or `prune` (the answers), `findings` or
-`findings.KIND` (how many), `depth`, a number of the passage (`drift_share`), or a number of the evidence (`weights.roughness`); `.low` and
-`.high` after a number are the ends of its interval. A curve is one of the passage (`update_ratio`), one of the profiles (`norm`: of all
-roles), one role's (`mlp.up.norm`) or one view's of it (`mlp.up.aligned.increment`).
+`findings.KIND` (how many), `depth`, a number of the passage (`drift_share`), of a role (`mlp.up.carriers`), or of the evidence
+(`weights.mlp.roughness`, with dots for colons and lines for blanks); `.low` and `.high` are the ends of its interval. A curve is one of the
+passage (`update_ratio`), one of the profiles (`norm`: of all roles), one role's (`mlp.up.norm`) or one view's of it
+(`mlp.up.aligned.increment`).
 """
 
 from __future__ import annotations
@@ -48,8 +49,15 @@ FUNCTIONS: dict[str, Callable[[list[float]], float]] = {
     "first": lambda values: values[0],
     "last": lambda values: values[-1],
 }
-PASSAGE_NUMBERS = ("drift_share", "variation", "halving_defect", "effective_depth")
-PASSAGE_CURVES = ("stream_norm", "update_norm", "update_ratio", "gain", "removal", "tail", "alignment")
+PASSAGE_NUMBERS = (
+    "drift_share", "drift", "local_drift", "variation", "variation_exponent", "hurst", "halving_defect", "largest_share", "displacement",
+    "path_length", "growth", "residual_share", "normalised", "gap", "effective_depth",
+)  # fmt: skip
+PASSAGE_CURVES = (
+    "stream_norm", "update_norm", "update_ratio", "alignment", "gain", "branch_gain", "removal", "tail"
+)  # fmt: skip
+"""What a batch shows, known by name where there is none."""
+
 WORDS = {
     "weights": get_args(WeightsLabel),
     "function": get_args(FunctionLabel),
@@ -288,16 +296,16 @@ def _finite(value: float) -> float | None:
 
 
 def _names(group: GroupReport) -> Iterator[str]:
-    yield from _measured(group)
+    yield from (name for name, _ in _numbers(group))
     yield from (name for name, _ in _curves(group))
 
 
 def _measured(group: GroupReport) -> dict[str, Measured]:
     """Numbers with an interval."""
     evidence = {
-        f"{which}.{name}": number
-        for which in ("weights", "function")
-        for name, number in getattr(group, which).evidence.items()
+        f"{which}.{name.replace(': ', '.').replace(' ', '_')}": number
+        for which, verdict in (("weights", group.weights), ("function", group.function))
+        for name, number in verdict.evidence.items()
     }
     return {**evidence, **(group.passage.numbers if group.passage else {})}
 
@@ -314,6 +322,8 @@ def _numbers(group: GroupReport) -> Iterator[tuple[str, Value]]:
     for kind in get_args(FindingKind):
         yield f"findings.{kind.replace(' ', '_')}", float(kinds.count(kind))
     yield from ((name, _finite(number.value)) for name, number in _measured(group).items())
+    for profile in group.profiles:
+        yield from ((f"{profile.name}.{name}", _finite(number)) for name, number in profile.numbers.items())
 
 
 def _curves(group: GroupReport) -> Iterator[tuple[str, list[float]]]:

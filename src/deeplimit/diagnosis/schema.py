@@ -68,6 +68,7 @@ _DEFINITIONS: dict[str, Any] = {
         shape=_list(_COUNT, "of one block's tensor"),
         curves=_CURVES,
         order=_ref("order", null=True),
+        numbers=_map(_NUMBER, "name -> one number for the group"),
     ),
     "passage": _object(
         "how a batch passes through",

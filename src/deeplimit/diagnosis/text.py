@@ -91,14 +91,15 @@ def listing(groups: Sequence[Group]) -> Lines:
     """Groups, blocks, roles and pairs that were found, and what is left out."""
     parts: list[RenderableType] = []
     for group in groups:
-        parts += [words(header(group.name, group.depth, group.stream), "bold"), words(_ends(group.blocks))]
+        parts += [words(header(group), "bold"), words(_ends(group.blocks))]
         parts += [_roles(group), *_left_out(group.left_out), ""]
     return Lines(*parts[:-1])
 
 
-def header(name: str, depth: int, stream: int | None) -> str:
+def header(group: Group | GroupReport) -> str:
     """`encoder.layer: 12 blocks, stream of width 384`."""
-    return f"{name}: {depth} blocks" + (f", stream of width {stream}" if stream is not None else "")
+    width = f", stream of width {group.stream}" if group.stream is not None else ""
+    return f"{group.name}: {group.depth} blocks{width}"
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -141,7 +142,7 @@ def _hanging(line: Text) -> Padding:
 
 
 def _group(group: GroupReport) -> Iterator[RenderableType]:
-    yield words(header(group.name, group.depth, group.stream), "bold")
+    yield words(header(group), "bold")
     yield _verdicts(group)
     yield ""
     yield _profiles(group.profiles)

@@ -142,7 +142,8 @@ def _is_long(cell: str) -> bool:
 def _page(found: Report | Comparison | Timeline) -> Page:
     if isinstance(found, Comparison):
         sections = [_compared(group, f"g{i}") for i, group in enumerate(found.groups)]
-        return Page("Comparison of two networks", f"{found.b} against {found.a}", sections)
+        names = (f"A: {found.a}", f"B: {found.b}")
+        return Page("Diagnosis", "Comparison of two networks", sections, names)
     if isinstance(found, Timeline):
         sections = [_over_time(found.steps, group, name=f"g{i}") for i, group in enumerate(found.groups)]
         return Page(f"Diagnosis over training time · {len(found.steps)} checkpoints", found.title, sections)
@@ -397,15 +398,24 @@ def _medians(steps: Sequence[int], group: GroupTimeline, *, name: str) -> Iterat
         role, _, key = full.rpartition(".")
         middles = [statistics.median(finite(row)) if finite(row) else math.nan for row in rows]
         by_curve.setdefault(key, {})[role] = middles
+    rest: list[Part] = []
     for i, (key, roles) in enumerate(by_curve.items()):
-        names = list(roles)
-        panels = [
-            Panel(
-                [Curve(steps, roles[role], "" if role == "passage" else role) for role in names[j : j + TOGETHER]],
-                "step",
-                AXES.get(key, said(key)),
-                yscale=_scale(roles[role] for role in names[j : j + TOGETHER]),
-            )
-            for j in range(0, len(names), TOGETHER)
-        ]
-        yield _drawn(f"{name}-c{i}", f"{said(key).capitalize()}, median over depth", panels)
+        panels = [_lines(steps, key, roles=some) for some in _few(roles)]
+        part = _drawn(f"{name}-c{i}", f"{said(key).capitalize()}, median over depth", panels)
+        if key in (*FIRST, *STREAM):
+            yield part
+        else:
+            rest.append(part)
+    if rest:
+        yield _more("More curves", rest)
+
+
+def _few(roles: Mapping[str, list[float]]) -> Iterator[dict[str, list[float]]]:
+    names = list(roles)
+    for i in range(0, len(names), TOGETHER):
+        yield {name: roles[name] for name in names[i : i + TOGETHER]}
+
+
+def _lines(steps: Sequence[int], key: str, *, roles: Mapping[str, list[float]]) -> Panel:
+    curves = [Curve(steps, values, "" if role == "passage" else role) for role, values in roles.items()]
+    return Panel(curves, "step", AXES.get(key, said(key)), yscale=_scale(roles.values()))

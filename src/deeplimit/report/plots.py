@@ -453,7 +453,7 @@ def _dress_table(ax: Axes, panel: HeatMap, *, x: Array, y: Array) -> None:
         ax.set_ylim(len(names) - 0.5, -0.5)
     else:
         ax.set_ylim(*_edges(y)[[0, -1]])
-        dress_linear(ax.yaxis, ax.get_ylim())
+        dress_linear(ax.yaxis, ax.get_ylim(), whole=bool(np.all(y == np.round(y))))
     ax.set_xlim(*_edges(x)[[0, -1]])
     ax.tick_params(axis="y", length=0)
     for spine in ax.spines.values():

@@ -68,6 +68,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("engines.triton_kernels:*ward", "parameters"): "a kernel takes addresses and numbers, and no objects",
     ("engines.triton_kernels:*", "positional"): "the same",
     ("diagnosis.group:Group.read", "positional"): "where from, which block, which role: of types that do not mix",
+    ("diagnosis.passage:pass_through", "positional"): "the same: which network, which blocks, what goes in",
     ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("*:*.shared", "positional"): "the same",
     ("training.l2.*:*Callback.on_*", "positional"): "a hook of another library, called as that library calls it",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+from zlib import error
 
 from deeplimit.checks import InputError
 
@@ -45,8 +47,19 @@ def _arrays(file: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        loaded: Any = np.load(file, allow_pickle=False)
-        arrays = dict(loaded.items()) if file.suffix == ".npz" else {"": loaded}
+        with file.open("rb") as stream:
+            loaded: Any = np.load(stream, allow_pickle=False)
+            arrays = dict(loaded.items()) if file.suffix == ".npz" else {"": loaded}
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    except (ValueError, TypeError, AttributeError, EOFError, OSError, MemoryError, SyntaxError) as problem:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        MemoryError,
+        SyntaxError,
+        BadZipFile,
+        error,
+    ) as problem:
         raise InputError(f"{file}: expected arrays of numbers, found {problem}") from problem

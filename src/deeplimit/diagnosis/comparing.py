@@ -253,8 +253,12 @@ class GroupTimeline:
     curves: Mapping[str, tuple[tuple[float, ...], ...]]
 
     def growth(self) -> tuple[tuple[float, ...], ...]:
-        """For each step and block the norm over that of the first step, as the geometric mean over roles."""
-        norms = [rows for name, rows in self.curves.items() if name.endswith(".norm") and len(rows[0]) == self.blocks]
+        """For each step and block the norm over that of the first step, as the geometric mean over roles as they are stored."""
+        norms = [
+            rows
+            for name, rows in self.curves.items()
+            if name.endswith(".norm") and not name.endswith(").norm") and len(rows[0]) == self.blocks
+        ]
         return tuple(
             tuple(_mean_ratio([(rows[0][k], rows[t][k]) for rows in norms]) for k in range(self.blocks))
             for t in range(len(self.weights))

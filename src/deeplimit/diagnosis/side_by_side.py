@@ -61,12 +61,13 @@ def _middle(values: Sequence[float]) -> str:
 
 
 def _most_changed(group: GroupComparison) -> Iterator[RenderableType]:
-    if group.changed and group.changed[0].size == 0:
+    changed = [change for change in group.changed if change.size > 0]
+    if group.changed and not changed:
         yield "no block changed"
-    elif group.changed:
+    elif changed:
         size = "‖B−A‖/‖A‖" if group.moved else "|log ‖B‖/‖A‖|"
         table = plain_table("most changed", size, "most in", right=(size,))
-        for change in group.changed[:MOST]:
+        for change in changed[:MOST]:
             table.add_row(blocks((change.block,)), number(change.size), words(change.where))
         yield table
 

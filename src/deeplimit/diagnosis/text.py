@@ -173,8 +173,8 @@ def _reasons(verdict: Verdict) -> Text:
 
 LEGEND = (
     "norm: median (least–most) over blocks; step: median norm of the difference of neighbours; ratio: squared steps against squared "
-    "distances from the mean, near 2 in a random order; p: share of random orders with a ratio as small; roughness: 0.5 as a random "
-    "walk, 1 and more smooth"
+    "distances from the mean, near 2 in a random order; p: share of random orders with a ratio as small; roughness: 0 as white noise, 0.5 "
+    "as a random walk, 1 and more smooth"
 )
 
 

@@ -66,8 +66,8 @@ HOW_ORDER = (
     f"The order of the blocks matters where fewer than {ALONE:.0%} of random orders of the same blocks have steps as small "
     f"(p < {ALONE:g}). The ratio is that of squared steps to squared distances from the mean: near 2 in a random order, near 0 for weights "
     "that change slowly. Where the order matters, weights are smooth if the whole interval of their roughness lies above "
-    f"{1 - WHITE:g}, rough if it lies below, and undecided if it does neither; roughness is ½ for a random walk over depth, and 1 or "
-    "more for smooth curves."
+    f"{1 - WHITE:g}, rough if it lies below, and undecided if it does neither; roughness is 0 for white noise, ½ for a random "
+    "walk over depth, and 1 or more for smooth curves."
 )
 
 
@@ -330,7 +330,9 @@ def _compared(group: GroupComparison, name: str) -> Section:
         for network, verdict in zip("AB", pair, strict=True)
     ]
     size = "‖B − A‖/‖A‖" if group.moved else "|log(‖B‖/‖A‖)|"
-    rows = [(blocks((row.block,)), formats.number(row.size, 3), row.where) for row in group.changed[:MOST]]
+    rows = [
+        (blocks((row.block,)), formats.number(row.size, 3), row.where) for row in group.changed[:MOST] if row.size > 0
+    ]
     parts = [
         Part("verdicts", cards=cards),
         _table("Which blocks changed most", ("block", size, "most in"), rows),

@@ -55,7 +55,8 @@ def test_folders_are_checkpoints_where_weights_lie_in_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "own", ["config.json", "model.safetensors", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]
+    "own",
+    ["pytorch_model.bin", "model.safetensors", "model.safetensors.index.json", "model-00001-of-00002.safetensors"],
 )
 def test_a_model_is_no_folder_of_checkpoints(tmp_path, own):
     touch(tmp_path, own, "checkpoint-1/model.safetensors", "checkpoint-2/model.safetensors")

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 from deeplimit.checks import InputError
+from deeplimit.diagnosis.sources.folder import WEIGHTS
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
-OWN = ("config.json", "model.safetensors", "pytorch_model.bin")
-"""Files that make a folder a model."""
 SHARD = re.compile(r"-\d+-of-\d+$")
 
 
@@ -47,7 +46,7 @@ def step_of(name: str) -> int | None:
 
 
 def _is_own(name: str) -> bool:
-    return name in OWN or name.endswith(".index.json") or bool(SHARD.search(Path(name).stem))
+    return name in WEIGHTS or name.endswith(".index.json") or bool(SHARD.search(Path(name).stem))
 
 
 def _has_weights(path: Path) -> bool:

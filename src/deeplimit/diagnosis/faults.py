@@ -30,7 +30,8 @@ NEAREST = 4
 """Blocks that a block's size is compared with."""
 
 FACTOR, END = 6.0, 1.5
-"""A residual counts from FACTOR times the usual one on, as standard deviations go; at both ends of a network from END times as much."""
+"""A residual counts from FACTOR times the usual one on, as standard deviations go; the size of one
+part at both ends of a network, where blocks differ for good reasons, from END times as much."""
 
 SIZE = math.log(1.8)
 """Least residual that is another size."""
@@ -92,11 +93,11 @@ def residuals(values: Sequence[float]) -> list[float]:
     return found
 
 
-def _threshold(rest: Sequence[float], least: float) -> list[float]:
+def _threshold(rest: Sequence[float], least: float, *, end: float = END) -> list[float]:
     """From which size on a residual of each block counts."""
     usual = 1.4826 * statistics.median(map(abs, rest))
     middle = max(least, FACTOR * usual)
-    return [middle * END if block in (0, len(rest) - 1) else middle for block in range(len(rest))]
+    return [middle * end if block in (0, len(rest) - 1) else middle for block in range(len(rest))]
 
 
 def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
@@ -182,7 +183,7 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     wider = [statistics.mean(column) for column in zip(*spread, strict=True)]
     apart = [0.0] * group.depth if shared is None else residuals(shared.mean)
     least, more = NOISE
-    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms))
+    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms), end=1.0)
     found = []
     for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
         if rest < limit:

@@ -74,7 +74,7 @@ def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | Non
     if batch is not None and source.module is not None:
         passage = pass_through(source.module, group.blocks, batch)
         function = judge_passage(passage, group.depth)
-    findings = find_faults(observed, group, passage)
+    findings = find_faults(observed, group)
     return GroupReport(
         group.name,
         group.blocks,

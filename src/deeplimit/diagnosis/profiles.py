@@ -40,12 +40,14 @@ class Observed:
         path: `[L, P]`, entries or a sketch of each block, in float64.
         decides: whether the verdict on weights may rest on it.
         finite: for each block, whether all its numbers were.
+        width: d, where it is a map `[d, d]` of the residual stream, whose multiple of the identity can be told apart.
     """
 
     profile: Profile
     path: Tensor
     decides: bool
     finite: tuple[bool, ...]
+    width: int | None = None
 
 
 def observe_weights(source: Source, group: Group, *, progress: Progress | None = None) -> tuple[Observed, ...]:
@@ -100,6 +102,7 @@ class _Track:
         *,
         shape: tuple[int, ...],
         decides: bool,
+        width: int | None = None,
     ) -> Observed:
         """All of it, with whether the order of the blocks matters."""
         import torch
@@ -108,7 +111,7 @@ class _Track:
         order = smoothness(path[None]) if len(path) >= 3 and bool(path.any()) else None
         curves = {name: tuple(values) for name, values in self.curves.items()}
         profile = Profile(what.name, what.part, view, shape, curves, order, _numbers(path))
-        return Observed(profile, path, decides, tuple(self.finite))
+        return Observed(profile, path, decides, tuple(self.finite), width)
 
 
 def _observe_role(role: Role, tensors: Iterator[Tensor], *, alone: bool, decides: bool) -> list[Observed]:
@@ -116,6 +119,7 @@ def _observe_role(role: Role, tensors: Iterator[Tensor], *, alone: bool, decides
     raw, gram = _Track(), _Track()
     before: Tensor | None = None
     permutable = role.use in ("reads", "writes") and len(role.shape) >= 2
+    square = len(role.shape) == 2 and role.use == "stream"
     for stored in tensors:
         tensor, finite = _finite(stored)
         for track in (raw, gram):
@@ -127,11 +131,15 @@ def _observe_role(role: Role, tensors: Iterator[Tensor], *, alone: bool, decides
         raw.path.append(_entries(tensor))
         if permutable:
             hidden_first = tensor if role.use == "reads" else tensor.transpose(0, 1)
-            gram.path.append(sketches.gram_sketch(hidden_first.flatten(1)))
-    views = [raw.observed(role, "raw", shape=role.shape, decides=decides or role.use == "stream")]
+            # The taps of a kernel count as hidden units: what is left is a map of the stream's channels.
+            stream_last = hidden_first.movedim(1, -1).flatten(0, -2)
+            gram.path.append(sketches.gram_sketch(stream_last))
+    own = role.shape[0] if square else None
+    views = [raw.observed(role, "raw", shape=role.shape, decides=decides or role.use == "stream", width=own)]
     if permutable:
         gram.curves = {name: raw.curves[name] for name in ("norm", "operator_norm", "participation")}
-        views.append(gram.observed(role, "invariant", shape=role.shape, decides=alone))
+        width = stream_last.shape[1]
+        views.append(gram.observed(role, "invariant", shape=role.shape, decides=alone, width=width))
     return views
 
 
@@ -153,7 +161,8 @@ def _observe_pair(pair: Pair, firsts: Iterator[Tensor], seconds: Iterator[Tensor
                 aligned.note(matched=matched)
     _note_increments(product)
     shape = (left.shape[0], right.shape[1])
-    views = [product.observed(pair, "invariant", shape=shape, decides=True)]
+    width = shape[0] if shape[0] == shape[1] and inner.dim() == 2 else None
+    views = [product.observed(pair, "invariant", shape=shape, decides=True, width=width)]
     if aligned.path:
         _note_increments(aligned)
         views.append(

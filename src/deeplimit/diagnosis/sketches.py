@@ -141,3 +141,12 @@ def _probed(times: Map, back: Map, like: Tensor) -> Spectrum:
 
 def _spectrum(squares: float, top_square: float, fourths: float) -> Spectrum:
     return Spectrum(squares**0.5, top_square**0.5, squares**2 / fourths if fourths > 0 else 0.0)
+
+
+def identity_sketch(width: int) -> Tensor:
+    """The direction of the identity `[width, width]` among sketches of square matrices: of norm 1."""
+    import torch
+
+    left, right = projection(width, seed=1), projection(width, seed=2)
+    whole = torch.eye(width, dtype=torch.float64) if left is None or right is None else left.T @ right
+    return whole.reshape(-1) / whole.norm()

@@ -52,7 +52,7 @@ def judge_weights(observed: Sequence[Observed], depth: int) -> Verdict:
     deciding = [one for one in observed if one.decides and one.profile.order is not None]
     broken = [block for block in range(depth) if not all(one.finite[block] for one in deciding)]
     if broken:
-        return _undecided(f"weights of block {_listed(broken)} are not finite", "finite weights")
+        return _undecided(f"weights of block {listed(broken)} are not finite", "finite weights")
     if not deciding:
         return _undecided("no role has weights that could be compared from block to block", "other roles (`--role`)")
     evidence = {f"{one.profile.name}: order ratio": order_ratio(one.path) for one in deciding}
@@ -122,5 +122,6 @@ def _undecided(reason: str, change: str) -> Verdict:
     return Verdict("undecided", reason, change)
 
 
-def _listed(blocks: Sequence[int]) -> str:
+def listed(blocks: Sequence[int]) -> str:
+    """Numbers of blocks in words."""
     return ", ".join(map(str, blocks))

@@ -1,6 +1,6 @@
 """Trains the networks where they are not in the cache, diagnoses faulty and clean ones, and writes how often it was right.
 
-    python -m benchmarks.faults --cache DIR [--seeds 2 3 4] [--json FILE] [--page docs/diagnose.md]
+    python -m benchmarks.faults --cache DIR [--seeds 2 3 4] [--draws 2] [--json FILE] [--page docs/diagnose.md]
 
 From the root of the repository; MNIST and CIFAR-10 must be at hand (docs/data.md). Training takes two minutes a seed on one core. The
 thresholds of the diagnosis were set on seeds 0 and 1, which are therefore not among those that are asked for unless told otherwise.
@@ -33,12 +33,14 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.faults")
     options.add_argument("--cache", type=Path, required=True, help="folder of the trained networks")
     options.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
+    options.add_argument("--draws", type=int, default=2, help="of each fault in each network")
     options.add_argument("--json", type=Path, help="every outcome")
     options.add_argument("--page", type=Path, help="a page with the markers of the table")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     cases = itertools.chain(
-        scoring.faulty(chosen.seeds, cache=chosen.cache), scoring.clean(chosen.seeds, cache=chosen.cache)
+        scoring.faulty(chosen.seeds, cache=chosen.cache, draws=chosen.draws),
+        scoring.clean(chosen.seeds, cache=chosen.cache),
     )
     found = [outcome for case in cases for outcome in outcomes(case)]
     text = list(scoring.lines(found))

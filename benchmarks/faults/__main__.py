@@ -1,6 +1,6 @@
 """Trains the networks where they are not in the cache, diagnoses faulty and clean ones, and writes how often it was right.
 
-    python -m benchmarks.faults --cache DIR [--seeds 2 3 4] [--draws 2] [--json FILE] [--page docs/diagnose.md]
+    python -m benchmarks.faults --cache DIR [--seeds 2 3 4] [--draws 2] [--workers 1] [--json FILE] [--page docs/diagnose.md]
 
 From the root of the repository; MNIST and CIFAR-10 must be at hand (docs/data.md). Training takes two minutes a seed on one core. The
 thresholds of the diagnosis were set on seeds 0 and 1, which are therefore not among those that are asked for unless told otherwise.
@@ -11,21 +11,22 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from joblib import Parallel, delayed
 
 from benchmarks.faults import scoring, training
 from deeplimit.diagnosis.diagnose import diagnose
 
 
-def outcomes(case: scoring.Case) -> Iterator[scoring.Outcome]:
+def outcomes(case: scoring.Case) -> list[scoring.Outcome]:
     """The diagnosis of a case in both modes."""
+    torch.set_num_threads(1)
     network = training.module(case.architecture, case.state)
-    for mode, batch in (("weights", None), ("batch", training.batch(case.architecture))):
-        yield scoring.outcome(case, diagnose(network, batch), mode=mode)
+    modes = (("weights", None), ("batch", training.batch(case.architecture)))
+    return [scoring.outcome(case, diagnose(network, batch), mode=mode) for mode, batch in modes]
 
 
 def main() -> None:
@@ -34,15 +35,17 @@ def main() -> None:
     options.add_argument("--cache", type=Path, required=True, help="folder of the trained networks")
     options.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
     options.add_argument("--draws", type=int, default=2, help="of each fault in each network")
+    options.add_argument("--workers", type=int, default=1, help="processes")
     options.add_argument("--json", type=Path, help="every outcome")
     options.add_argument("--page", type=Path, help="a page with the markers of the table")
     chosen = options.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # training is the same again only then
     cases = itertools.chain(
         scoring.faulty(chosen.seeds, cache=chosen.cache, draws=chosen.draws),
         scoring.clean(chosen.seeds, cache=chosen.cache),
     )
-    found = [outcome for case in cases for outcome in outcomes(case)]
+    told = Parallel(n_jobs=chosen.workers)(delayed(outcomes)(case) for case in cases)
+    found = list(itertools.chain.from_iterable(told))
     text = list(scoring.lines(found))
     print("\n".join(text))
     if chosen.json:

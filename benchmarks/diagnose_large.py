@@ -150,30 +150,28 @@ def memory(process: int) -> dict[str, int]:
 def measured(interpreter: str, code: str, *, path: Path, threads: int) -> Spent:
     """Run the code on the file, and look at its memory 50 times a second."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
-    with tempfile.TemporaryFile("w+") as output:
-        child = subprocess.Popen(
-            [interpreter, "-c", code, str(path), str(threads)], stdin=subprocess.PIPE, stdout=output, env=environment
-        )
-        while not output_of(output).startswith("ready") and "\nready" not in output_of(output):
+    command = [interpreter, "-c", code, str(path), str(threads)]
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, env=environment) as child,
+    ):
+        while child.poll() is None and "ready\n" not in output_of(output):
             time.sleep(INTERVAL)
-        base, largest, start = memory(child.pid), {}, time.perf_counter()
+        base, largest, start = memory(child.pid), dict[str, int](), time.perf_counter()
         assert child.stdin is not None
         child.stdin.write(b"\n")
         child.stdin.flush()
-        while True:
-            done, status, usage = os.wait4(child.pid, os.WNOHANG)
-            if done:
-                break
+        while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
             for key, value in memory(child.pid).items():
                 largest[key] = max(largest.get(key, 0), value - base[key])
             time.sleep(INTERVAL)
-        seconds, said = time.perf_counter() - start, output_of(output).strip().splitlines()[-1]
+        seconds, (_, status, usage) = time.perf_counter() - start, ended
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            raise SystemExit(f"exit status {child.returncode}")
-    return Spent(
-        seconds, usage.ru_utime + usage.ru_stime, largest["RssAnon"], largest["RssFile"], largest["VmRSS"], said
-    )
+        said = output_of(output).strip().splitlines()[-1]
+    if child.returncode:
+        raise SystemExit(f"exit status {child.returncode}: {said}")
+    processor = usage.ru_utime + usage.ru_stime
+    return Spent(seconds, processor, largest["RssAnon"], largest["RssFile"], largest["VmRSS"], said)
 
 
 def output_of(file) -> str:  # type: ignore[no-untyped-def]

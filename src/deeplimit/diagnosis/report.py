@@ -28,6 +28,8 @@ class Profile:
         shape: of one block's tensor.
         curves: name -> a number for each block (`norm`, `operator_norm`, `stable_rank`, …) or each pair of neighbours (`increment`, …).
         order: whether the order of the blocks matters, and how rough the path is; None where there are fewer than 3 blocks.
+        numbers: name -> one number for the group: `carriers`, how many blocks carry the weights; `noise_share`, how much of their variance
+            over depth is white noise.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Profile:
     shape: tuple[int, ...]
     curves: Mapping[str, tuple[float, ...]]
     order: Smoothness | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""The diagnosis of one trained network, from the target to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deeplimit.diagnosis.consequences import consequences
+from deeplimit.diagnosis.faults import find_faults
+from deeplimit.diagnosis.function import judge_passage
+from deeplimit.diagnosis.passage import pass_through
+from deeplimit.diagnosis.profiles import observe_weights
+from deeplimit.diagnosis.report import GroupReport, Report, Verdict
+from deeplimit.diagnosis.source import Source
+from deeplimit.diagnosis.sources import ModuleSource, open_target
+from deeplimit.diagnosis.structure import choose, find_groups
+from deeplimit.diagnosis.verdict import judge_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from deeplimit.diagnosis.group import Group
+
+    Progress = Callable[[int, int], None]
+
+NO_BATCH = Verdict(
+    "undecided", "the function is seen only with a module and a batch of inputs", "a module, and inputs (`--batch`)"
+)
+
+
+def diagnose(
+    target: Source | nn.Module | str,
+    batch: Any = None,
+    *,
+    group: str | None = None,
+    roles: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Say which regime a trained network is in, and whether its depth is used.
+
+    Args:
+        target: a network, or what names one (`sources.open_target`).
+        batch: inputs as the network takes them: a tensor, a tuple of positional or a mapping of keyword arguments; without them there is no
+            verdict on the function.
+        group: name of the one group of blocks that is wanted.
+        roles: names of the roles that are wanted.
+        progress: called with the number of tensors read of a group and of all that will be.
+
+    Raises:
+        InputError: the target cannot be read, nothing in it is recognised as blocks of equal structure, or the batch does not fit.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> _ = torch.manual_seed(0)
+    >>> blocks = [nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8)) for _ in range(12)]
+    >>> diagnose(nn.Sequential(*blocks)).groups[0].weights.label
+    'no order'
+    """
+    source = _source(target)
+    chosen = choose(find_groups(source), group=group, roles=roles)
+    reports = tuple(_diagnose(source, one, batch, progress) for one in chosen)
+    return Report(source.title, reports, tuple(source.notes))
+
+
+def _source(target: Source | nn.Module | str) -> Source:
+    if isinstance(target, Source):
+        return target
+    return open_target(target) if isinstance(target, str) else ModuleSource(target)
+
+
+def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | None) -> GroupReport:
+    observed = observe_weights(source, group, progress=progress)
+    weights, function, passage = judge_weights(observed, group.depth), NO_BATCH, None
+    if batch is not None and source.module is not None:
+        passage = pass_through(source.module, group.blocks, batch)
+        function = judge_passage(passage, group.depth)
+    findings = find_faults(observed, group)
+    return GroupReport(
+        group.name,
+        group.blocks,
+        group.stream,
+        weights,
+        function,
+        tuple(one.profile for one in observed),
+        passage,
+        findings,
+        consequences(weights, function, passage=passage, findings=findings),
+        group.left_out,
+    )

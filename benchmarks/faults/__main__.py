@@ -21,12 +21,11 @@ from benchmarks.faults import scoring, training
 from deeplimit.diagnosis.diagnose import diagnose
 
 
-def outcomes(case: scoring.Case) -> list[scoring.Outcome]:
-    """The diagnosis of a case in both modes."""
+def judged(case: scoring.Case) -> scoring.Outcome:
+    """The diagnosis of a case: from its weights, and with a batch where that is what shows the fault."""
     torch.set_num_threads(1)
-    network = training.module(case.architecture, case.state)
-    modes = (("weights", None), ("batch", training.batch(case.architecture)))
-    return [scoring.outcome(case, diagnose(network, batch), mode=mode) for mode, batch in modes]
+    batch = training.batch(case.architecture) if case.needs_batch else None
+    return scoring.outcome(case, diagnose(training.module(case.architecture, case.state), batch))
 
 
 def main() -> None:
@@ -44,9 +43,8 @@ def main() -> None:
         scoring.faulty(chosen.seeds, cache=chosen.cache, draws=chosen.draws),
         scoring.clean(chosen.seeds, cache=chosen.cache),
     )
-    told = Parallel(n_jobs=chosen.workers)(delayed(outcomes)(case) for case in cases)
-    found = list(itertools.chain.from_iterable(told))
-    text = list(scoring.lines(found))
+    found = Parallel(n_jobs=chosen.workers)(delayed(judged)(case) for case in cases)
+    text = scoring.lines(found)
     print("\n".join(text))
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(o) for o in found], indent=1) + "\n", encoding="utf-8")

@@ -88,7 +88,8 @@ def double(patient: Patient, generator: torch.Generator) -> tuple[State, Blocks]
     """The multiplier that depends on L is applied twice, in all blocks."""
     a = patient.architecture
     blocks = tuple(range(a.depth))
-    return patient.scaled(a.depth**a.multiplier, blocks), blocks
+    choice = int(torch.randint(len(a.multipliers), (), generator=generator))
+    return patient.scaled(a.depth ** a.multipliers[choice], blocks), blocks
 
 
 def permuted(patient: Patient, generator: torch.Generator) -> tuple[State, Blocks]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class Case:
     state: State
     blocks: Blocks = ()
 
+    @property
+    def needs_batch(self) -> bool:
+        """Whether the verdict on the function counts: for a fault of all blocks, which no block shows beside the others, and for alarms."""
+        return len(self.blocks) in (0, self.architecture.depth)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,7 +58,6 @@ class Outcome:
 
     Args:
         architecture, seed, kind: of the case.
-        mode: `weights` or `batch`.
         depth: number of blocks.
         blocks: that have the fault.
         findings: kind and blocks of each.
@@ -63,7 +67,6 @@ class Outcome:
     architecture: str
     seed: int
     kind: str
-    mode: str
     depth: int
     blocks: Blocks
     findings: tuple[tuple[str, Blocks], ...]
@@ -82,17 +85,22 @@ class Outcome:
         return named or (everywhere and self.function == "identity")
 
     @property
+    def alarm(self) -> bool:
+        """Whether anything is said that would count as a fault."""
+        return bool(self.findings) or self.function == "identity"
+
+    @property
     def blamed(self) -> set[int]:
         """Blocks that a finding names."""
         return {block for _, blocks in self.findings for block in blocks}
 
 
-def outcome(case: Case, report: Report, *, mode: str) -> Outcome:
+def outcome(case: Case, report: Report) -> Outcome:
     """A report in short; findings and verdict of the group that has the most blocks."""
     a = case.architecture
     group = max(report.groups, key=lambda group: group.depth)
     findings = tuple((finding.kind, finding.blocks) for finding in group.findings)
-    return Outcome(a.name, case.seed, case.kind, mode, a.depth, case.blocks, findings, group.function.label)
+    return Outcome(a.name, case.seed, case.kind, a.depth, case.blocks, findings, group.function.label)
 
 
 def faulty(seeds: Sequence[int], *, cache: Path, draws: int = 2) -> Iterator[Case]:
@@ -102,8 +110,7 @@ def faulty(seeds: Sequence[int], *, cache: Path, draws: int = 2) -> Iterator[Cas
         for place, seed in enumerate(seeds):
             patient = Patient(a, states[seed], states[seeds[(place + 1) % len(seeds)]])
             for number, kind in enumerate(FAULTS):
-                # Double scaling leaves nothing to draw.
-                for draw in range(1 if kind == "double scaling" else draws):
+                for draw in range(draws):
                     generator = torch.Generator().manual_seed(1000 * seed + 100 * draw + number)
                     state, blocks = inject(kind, patient, generator=generator)
                     yield Case(a, seed, kind, state, blocks)
@@ -119,9 +126,6 @@ def clean(seeds: Sequence[int], *, cache: Path) -> Iterator[Case]:
                 if kind != "rescaled" or a.normed:
                     generator = torch.Generator().manual_seed(1000 * seed + number)
                     yield Case(a, seed, kind, harmless(kind, a, states["end"], generator=generator))
-
-
-Column = tuple[str, Callable[[Outcome], bool]]
 
 
 def share(hits: Sequence[bool]) -> str:
@@ -143,12 +147,9 @@ def visible(outcome: Outcome) -> bool:
     return outcome.kind != "permuted layers" or ordered
 
 
-def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """The tables as Markdown: for each mode found/injected and false alarms, and the sums."""
-    for mode, title in (("weights", "From the weights alone"), ("batch", "With a batch")):
-        own = [o for o in outcomes if o.mode == mode]
-        if own:
-            yield from (f"**{title}**", "", *table(own), "", *sums(own), "")
+def lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """Found/injected and false alarms as Markdown, and the sums."""
+    return [*table(outcomes), "", *sums(outcomes)]
 
 
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -159,7 +160,7 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         own = [o for o in outcomes if o.architecture == a.name]
         if own:
             cells = [share([o.found for o in own if o.kind == kind]) for kind in FAULTS]
-            alarms = share([bool(o.findings) for o in own if not o.faulty])
+            alarms = share([o.alarm for o in own if not o.faulty])
             yield f"| {a.title}, L = {a.depth} | " + " | ".join([*cells, alarms]) + " |"
 
 
@@ -174,7 +175,7 @@ def sums(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for kind in FAULTS:
         yield f"| {kind} | {interval([o.found for o in seen if o.kind == kind])} |"
     yield f"| layers permuted that have no order in depth | {interval([o.found for o in bad if not visible(o)])} |"
-    yield f"| false alarms, of clean networks | {interval([bool(o.findings) for o in good])} |"
+    yield f"| false alarms, of clean networks | {interval([o.alarm for o in good])} |"
     yield f"| blocks of clean networks that are blamed | {interval(blocks)} |"
 
 

@@ -132,7 +132,7 @@ def test_training_is_seeded_and_kept(tmp_path):
 
 
 def said(kind, blocks=(3,), *, findings=(), function="flow"):
-    return Outcome("flow", 0, kind, "weights", 20, blocks, findings, function)
+    return Outcome("flow", 0, kind, 20, blocks, findings, function)
 
 
 @pytest.mark.parametrize(
@@ -151,20 +151,25 @@ def test_what_counts_as_found(outcome, found):
     assert outcome.found is found
 
 
+def test_a_verdict_of_identity_on_a_clean_network_is_a_false_alarm():
+    assert said("end", (), function="identity").alarm
+    assert said("end", (), findings=(("order", (1,)),)).alarm
+    assert not said("end", ()).alarm
+
+
 def test_tables_count_and_are_written_between_the_markers(tmp_path):
     hit, miss = said("dead block", findings=(("dead", (3,)),)), said("dead block")
     calm, alarm = said("end", ()), said("end", (), findings=(("scale", (1, 2)),))
-    text = list(scoring.lines([hit, hit, miss, calm, alarm]))
+    text = scoring.lines([hit, hit, miss, calm, alarm])
     row = next(line for line in text if "equal layers" in line)
     assert row.split("|")[4].strip() == "2/3"
     assert row.split("|")[-2].strip() == "1/2"
     assert "| found, of all faults that weights can show | 2/3 = 0.667 [0.208, 0.939] |" in text
     assert any("blamed | 2/40 = 0.050" in line for line in text)
-    assert not any("batch" in line for line in text)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- faults: begin -->\nold\n<!-- faults: end -->\nafter\n", encoding="utf-8")
     scoring.write(text, page)
     content = page.read_text(encoding="utf-8")
-    assert content.startswith("before\n<!-- faults: begin -->\n\n**From the weights alone**")
+    assert content.startswith("before\n<!-- faults: begin -->\n\n| network |")
     assert content.endswith("<!-- faults: end -->\nafter\n")
     assert "old" not in content

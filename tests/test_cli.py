@@ -17,13 +17,14 @@ from deeplimit.__main__ import main
 from deeplimit.bench import Case
 from deeplimit.bench.cases import names
 from deeplimit.branches import OneMatrix
-from deeplimit.cli import Bars, Lines
+from deeplimit.cli import Bars, Lines, Reading
 from deeplimit.data.files import VARIABLE
 from deeplimit.data.sets import SETS
 from deeplimit.papers import PAPERS, Paper
 from deeplimit.study import load_file
 from deeplimit.sweeps import Job, Outcome
 from tests.data.fakes import tiny_mnist
+from tests.diagnosis.networks import save_network
 
 RATE = ["--learning-rate", "0.2"]
 PROBE = [*RATE, "--budget", "10000", "--weight-decay", "0.1"]
@@ -77,6 +78,7 @@ def test_help_and_version(call):
         "l2",
         "l2 predict",
         "l2 convert",
+        "diagnose",
     ):
         assert call(*command.split(), "--help")[0] == 0
 
@@ -537,3 +539,84 @@ def test_both_commands_pass_on_that_algorithms_must_be_deterministic(call, paper
     for words in (["reproduce", "flow"], ["study", FLOW]):
         assert call(*words, "--deterministic")[0] == call(*words)[0] == 0
     assert seen == [True, False, True, False]
+
+
+def test_a_network_is_diagnosed(call, tmp_path):
+    path = save_network(tmp_path / "net.safetensors")
+    status, out, _ = call("diagnose", path)
+    assert status == 0
+    assert "encoder.layer: 8 blocks, stream of width 8" in out
+    assert max(map(len, out.splitlines())) <= 100
+    status, out, _ = call("diagnose", path, "--json")
+    assert json.loads(out)["format"] == "deeplimit.diagnosis/1"
+
+
+def test_a_diagnosis_is_written_as_a_page(call, tmp_path):
+    path, page = save_network(tmp_path / "net.safetensors"), tmp_path / "out" / "page.html"
+    status, _, err = call("diagnose", path, "--role", "mlp.up", "--html", page)
+    assert (status, err) == (0, f"page: {page}\n")
+    assert "encoder.layer: 8 blocks" in page.read_text(encoding="utf-8")
+
+
+def test_what_is_found_in_a_network_is_listed(call, tmp_path):
+    path = save_network(tmp_path / "net.safetensors")
+    status, out, _ = call("diagnose", path, "--list")
+    assert status == 0
+    assert "encoder.layer.0, encoder.layer.1, …, encoder.layer.7" in out
+    (group,) = json.loads(call("diagnose", path, "--list", "--json")[1])
+    assert group["name"] == "encoder.layer"
+
+
+@pytest.mark.parametrize(
+    ("condition", "options", "status", "said"),
+    [
+        ("depth < 9", [], 1, "--fail-if depth < 9: holds for encoder.layer (depth is 8)"),
+        ("depth > 9", [], 0, ""),
+        ("max(update_ratio) > 9", [], 0, "undecided for encoder.layer (max(update_ratio) is not there)"),
+        ("max(update_ratio) > 9", ["--strict"], 1, "undecided for encoder.layer"),
+        ("depth >", [], 2, "condition 'depth >'"),
+        ("dpeth > 9", [], 2, "expected one of depth"),
+    ],
+)
+def test_a_condition_decides_the_exit_status(call, tmp_path, condition, options, status, said):
+    path = save_network(tmp_path / "net.safetensors")
+    found, _, err = call("diagnose", path, "--fail-if", condition, *options)
+    assert found == status
+    assert said in err if said else not err
+
+
+def test_two_networks_are_compared_and_checkpoints_are_a_timeline(call, tmp_path):
+    a, b = (save_network(tmp_path / f"step_{i}.safetensors", factor=float(i)) for i in (1, 3))
+    status, out, _ = call("diagnose", a, b, "--fail-if", "depth > 9")
+    assert status == 0
+    assert "block 5" in out
+    assert json.loads(call("diagnose", a, b, "--json")[1])["format"] == "deeplimit.comparison/1"
+    assert "2 checkpoints" in call("diagnose", tmp_path)[1]
+    assert json.loads(call("diagnose", tmp_path, "--json")[1])["steps"] == [1, 3]
+
+
+def test_a_family_has_one_verdict(call, tmp_path):
+    paths = [save_network(tmp_path / f"{depth}.safetensors", depth=depth, noise=0) for depth in (8, 16, 32)]
+    assert "hypothesis 1" in call("diagnose", *paths, "--family")[1]
+    assert "weights" in json.loads(call("diagnose", *paths, "--family", "--json")[1])
+    assert call("diagnose", *paths, "--family", "--html", "x.html")[0] == 2
+    assert call("diagnose", *paths)[0] == 2
+
+
+def test_a_target_or_batch_that_cannot_be_read_ends_with_status_2(call, tmp_path):
+    path = save_network(tmp_path / "net.safetensors")
+    assert call("diagnose", tmp_path / "absent.safetensors")[0] == 2
+    status, _, err = call("diagnose", path, "--batch", tmp_path / "absent.npy")
+    assert (status, "expected a file with a batch" in err) == (2, True)
+
+
+def test_reading_is_said_now_and_then(monkeypatch, capsys):
+    reading = Reading()
+    reading(1, 2)
+    assert capsys.readouterr().err == ""
+    reading.said -= 60
+    reading(1, 2)
+    assert capsys.readouterr().err == "tensors read: 1 of 2\n"
+    reading.terminal = True
+    reading(2, 2)
+    assert capsys.readouterr().err == "\rtensors read: 2 of 2 \n"

@@ -18,11 +18,16 @@ from deeplimit.checks import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
     from rich.table import Table
 
     from deeplimit.bench import Sheet
     from deeplimit.claims import Claim
     from deeplimit.data.files import FileStatus, SetStatus
+    from deeplimit.diagnosis.comparing import Comparison, Timeline
+    from deeplimit.diagnosis.conditions import Condition
+    from deeplimit.diagnosis.report import Report
+    from deeplimit.diagnosis.tasks import Options
     from deeplimit.engines.listing import Listing
     from deeplimit.study import Conclusion, Execution, Request, Subject
     from deeplimit.sweeps import Expectation, Job, Outcome
@@ -358,6 +363,118 @@ def regime_(
     _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
 
 
+@app.command()
+def diagnose(
+    *,
+    targets: Annotated[
+        list[str], typer.Argument(metavar="TARGET...", help="A network; two of them; a folder of checkpoints.")
+    ],
+    list_: Annotated[bool, typer.Option("--list", help="Show the blocks and roles that are found, and stop.")] = False,
+    group: Annotated[str | None, typer.Option(help="Name of one group of blocks; all unless given.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", help="A role; may be given several times.")] = None,
+    batch: Annotated[
+        Path | None, typer.Option(help="Inputs for a verdict on the function: a safetensors, .npy or .npz file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option("--fail-if", help="Exit 1 where this holds; may be given several times.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 where --fail-if cannot be decided, too.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let a library fetch weights that are not here.")
+    ] = False,
+    family: Annotated[
+        bool, typer.Option("--family", help="Judge networks of three or more depths as one family.")
+    ] = False,
+) -> None:
+    """Say which regime a trained network is in, and whether its depth is used.
+
+    TARGET is a safetensors, PyTorch or ONNX file, a model folder, a name in timm or transformers, or MODULE:FUNCTION that returns a module.
+    With two targets, the second is compared with the first; with a folder of checkpoints, diagnosed over training time. docs/diagnose.md
+    says more, and what --fail-if takes: weights == rough, findings.dead > 0, max(update_ratio) > 0.5, joined by and, or, not.
+    """
+    from deeplimit.diagnosis import conditions, tasks
+
+    parsed = [conditions.parse(text) for text in fail_if or ()]
+    inputs = None if batch is None else _batch(batch)
+    options = tasks.Options(group, tuple(role or ()), inputs, download, Reading())
+    if list_ or family:
+        if parsed or html:
+            raise InputError("--list and --family: expected neither --fail-if nor --html, found one")
+        _print_family(targets, options, json=json) if family else _print_groups(targets, options, json=json)
+        return
+    found, report = tasks.carry_out(targets, options)
+    _print_diagnosis(found, json=json)
+    if html is not None:
+        from deeplimit.report.diagnosis import write_page
+
+        _say(f"page: {write_page(html, found)}", sys.stderr)
+    raise typer.Exit(_failed(parsed, report, strict=strict))
+
+
+def _batch(file: Path) -> object:
+    """A batch of inputs."""
+    from deeplimit.diagnosis.batches import read_batch
+
+    return read_batch(file)
+
+
+def _print_groups(targets: Sequence[str], options: Options, *, json: bool) -> None:
+    """Print what is found in networks."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from deeplimit.diagnosis.tasks import find
+    from deeplimit.diagnosis.text import listing
+
+    for target in targets:
+        groups = find(target, options)[1]
+        if json:
+            _say(dumps([asdict(group) for group in groups], indent=1, ensure_ascii=False))
+        else:
+            _print(listing(groups))
+
+
+def _print_family(targets: Sequence[str], options: Options, *, json: bool) -> None:
+    """Print the regime of networks of growing depth."""
+    from json import dumps
+
+    from deeplimit.diagnosis.tasks import as_family
+
+    found = as_family(targets, options)
+    _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
+
+
+def _print_diagnosis(found: Report | Comparison | Timeline, *, json: bool) -> None:
+    """Print a diagnosis, a comparison or a timeline."""
+    from json import dumps
+
+    from deeplimit.diagnosis.comparing import Comparison, Timeline
+    from deeplimit.diagnosis.side_by_side import comparison_text, timeline_text
+    from deeplimit.diagnosis.text import text
+
+    if json:
+        _say(dumps(found.as_json(), indent=1, ensure_ascii=False))
+    elif isinstance(found, Comparison):
+        _print(comparison_text(found))
+    elif isinstance(found, Timeline):
+        _print(timeline_text(found))
+    else:
+        _print(text(found))
+
+
+def _failed(parsed: Sequence[Condition], report: Report, *, strict: bool) -> int:
+    """Say which conditions hold, and which cannot be decided; returns the exit status."""
+    from deeplimit.diagnosis.conditions import judge
+
+    outcomes = [outcome for condition in parsed for outcome in judge(condition, report)]
+    for outcome in outcomes:
+        if outcome.holds is not False:
+            _say(f"--fail-if {outcome}", sys.stderr)
+    return int(any(outcome.holds or (strict and outcome.holds is None) for outcome in outcomes))
+
+
 @l2.command("predict")
 def l2_predict(
     *,
@@ -556,6 +673,13 @@ def _print_table(table: Table, look: Look) -> None:
     Console(file=stream, width=None if stream.isatty() else 200, highlight=False).print(table)
 
 
+def _print(part: RenderableType) -> None:
+    """Print for a terminal, as wide as that is, and 100 columns wide where there is none."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(part)
+
+
 def _engine_tables(found: Listing) -> list[Table]:
     """The engines, the instruction sets of the native one where it is there, and what `auto` takes."""
     from rich import box
@@ -611,6 +735,25 @@ def _size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+class Reading:
+    """How many tensors were read: one line that is written over on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say it, if nothing was said for a while."""
+        over = self.terminal and done == total
+        if over or time.monotonic() - self.said > (0.2 if self.terminal else QUIET):
+            self.said = time.monotonic()
+            typer.echo(
+                f"\rtensors read: {done} of {total} " if self.terminal else f"tensors read: {done} of {total}",
+                file=sys.stderr,
+                nl=over or not self.terminal,
+            )
 
 
 class Lines:

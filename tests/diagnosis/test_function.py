@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
@@ -34,10 +35,12 @@ def passage():
     return pass_through(stack("diffusion", 8), paths(8), inputs(), removals=False)
 
 
-def with_number(name, value, low=None, high=None, note=""):
+def with_number(name, interval, *, note):
+    """A diffusion of which one number is another one."""
     found = passage()
-    number = Measured(value, value if low is None else low, value if high is None else high, 5, note)
-    return dataclasses.replace(found, numbers={**found.numbers, name: number})
+    return dataclasses.replace(
+        found, numbers={**found.numbers, name: Measured(interval[0], interval[1], interval[2], 5, note)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def with_number(name, value, low=None, high=None, note=""):
         ("drift_share", (0.6, 0.4, 0.8), "undecided", r"0.6 \[0.4, 0.8\]: above 0.5 it is a flow"),
         ("drift_share", (0.9, 0.8, 1.0), "flow", "each block goes on where the one before was heading"),
         ("drift_share", (-0.4, -0.5, -0.3), "undecided", "blocks undo one another"),
-        ("drift_share", (-0.1, -0.5, 0.3), "undecided", "below -0.25 blocks undo one another"),
+        ("drift_share", (-0.1, -0.5, 0.3), "undecided", "does not tell independent blocks from blocks that undo"),
         ("variation", (0.6, 0.3, 0.9), "undecided", "below 0.5 blocks average, above they diffuse"),
         ("variation", (0.2, 0.1, 0.3), "averaging", "like one draw to an average"),
         ("local_drift", (2.0, 1.5, 2.5), "undecided", "the path may turn back"),
@@ -59,18 +62,16 @@ def with_number(name, value, low=None, high=None, note=""):
     ],
 )
 def test_every_rule_by_itself(name, number, label, reason):
-    verdict = judge_passage(with_number(name, *number, note="block 3; inputs the wider"), 8)
+    verdict = judge_passage(with_number(name, number, note="block 3; inputs the wider"), 8)
     assert verdict.label == label
-    pytest.importorskip("re")
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(verdict.reason)
+    assert re.search(reason, verdict.reason)
     assert (name in verdict.evidence) or name == "normalised"
 
 
 def test_an_interval_says_what_would_narrow_it():
     numbers = (0.6, 0.4, 0.8)
-    assert "more inputs" in judge_passage(with_number("drift_share", *numbers, note="inputs the wider"), 8).change
-    assert "deeper" in judge_passage(with_number("drift_share", *numbers, note="blocks the wider"), 8).change
+    assert "more inputs" in judge_passage(with_number("drift_share", numbers, note="inputs the wider"), 8).change
+    assert "deeper" in judge_passage(with_number("drift_share", numbers, note="blocks the wider"), 8).change
 
 
 def test_few_blocks_are_not_judged():
@@ -82,8 +83,7 @@ def test_few_blocks_are_not_judged():
 
 def test_a_state_that_is_not_finite_is_unstable():
     network = stack("tied", 8)
-    with torch.no_grad():
-        network[4].V.fill_(math.inf)
+    nn.init.constant_(network.get_parameter("4.V"), math.inf)
     verdict = judged(network, 8, inputs())
     assert (verdict.label, verdict.reason) == ("unstable", "the state that leaves block 4 is not finite")
     assert "enters block 0" in judged(network, 8, inputs() * math.nan).reason
@@ -91,10 +91,10 @@ def test_a_state_that_is_not_finite_is_unstable():
 
 def test_a_chain_of_layers_is_no_residual_stream():
     torch.manual_seed(0)
-    layers = [nn.Sequential(nn.Linear(32, 32), nn.ReLU()) for _ in range(8)]
-    for layer in layers:
-        nn.init.normal_(layer[0].weight, std=math.sqrt(2 / 32))
-    verdict = judged(nn.Sequential(*layers), 8, inputs())
+    network = nn.Sequential(*[nn.Sequential(nn.Linear(32, 32), nn.ReLU()) for _ in range(8)])
+    for k in range(8):
+        nn.init.normal_(network.get_parameter(f"{k}.0.weight"), std=math.sqrt(2 / 32))
+    verdict = judged(network, 8, inputs())
     assert verdict.label == "undecided"
     assert "no residual stream" in verdict.reason
 
@@ -106,7 +106,7 @@ def test_blocks_that_do_nothing_at_all():
 def test_one_block_that_moves_more_than_all_others():
     network = stack("diffusion", 8)
     with torch.no_grad():
-        network[2].V.mul_(6)
+        network.get_parameter("2.V").mul_(6)
     verdict = judged(network, 8, inputs())
     assert verdict.label == "undecided"
     assert verdict.reason.startswith("block 2 makes")

@@ -124,7 +124,9 @@ def test_what_is_no_chain_is_refused(order, width, message):
 
 def test_wrappers_are_taken_off():
     network = Order((0, 1))
-    wrapped = nn.DataParallel(torch.compile(network, backend="eager"))
+    compiled = torch.compile(network, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    wrapped = nn.DataParallel(compiled)
     assert hooked.unwrapped(wrapped) is network
     assert hooked.submodules(network, ["module._orig_mod.blocks.0", "blocks.1"]) == tuple(network.blocks)
     with pytest.raises(InputError, match=r"block: expected one of blocks.1, blocks.0, blocks; found 'blocks.7'"):
@@ -136,16 +138,19 @@ def test_wrappers_are_taken_off():
 def test_observing_leaves_no_trace():
     network = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout()))
     network[1].eval()
+    network[0]._compiled_call_impl = compiled = len
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
     with pytest.raises(RuntimeError, match="inside"), hooked.observing(network):  # noqa: PT012
         assert not network.training
+        assert network[0]._compiled_call_impl is None
         assert not torch.is_grad_enabled()
         torch.rand(5)
         raise RuntimeError("inside")
     assert torch.equal(torch.rand(1), expected)
     assert (network.training, network[0].training, network[1].training) == (True, True, False)
+    assert network[0]._compiled_call_impl is compiled
     assert torch.is_grad_enabled()
     assert torch.backends.mha.get_fastpath_enabled()
 

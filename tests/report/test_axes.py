@@ -49,3 +49,12 @@ def test_labels_of_depths_do_not_touch(count: int) -> None:
     assert len({right / left for left, right in pairwise(kept)}) <= 1  # evenly chosen
     assert len(kept) >= min(count, 4)
     assert (len(kept) < count) == (count > 10)
+
+
+def test_an_axis_of_whole_numbers_has_no_ticks_between_them() -> None:
+    axis = Canvas().add_subplot()
+    axis.set_xlim(0, 12)
+    axes.dress_linear(axis.xaxis, (0, 12))
+    assert 2.5 in axis.get_xticks()
+    axes.dress_linear(axis.xaxis, (0, 12), whole=True)
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())

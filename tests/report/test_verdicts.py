@@ -5,43 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deeplimit.claims import Claim, Measured, Source, Verdict, judge
 from deeplimit.report.verdicts import VERDICTS_SCHEMA, verdict_json
+from tests.schemas import problems
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "verdicts.schema.json"
-TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "number": (int, float),
-    "integer": (int,),
-    "array": (list,),
-    "object": (dict,),
-    "null": (type(None),),
-}
-
-
-def problems(value: object, schema: dict[str, Any], at: str = "$") -> list[str]:
-    """What is wrong with a value under the part of JSON Schema that our schema uses."""
-    wanted = schema.get("type")
-    names = [wanted] if isinstance(wanted, str) else (wanted or list(TYPES))
-    if not any(isinstance(value, TYPES[name]) for name in names):
-        return [f"{at}: {value!r} is not {names}"]
-    found = [f"{at}: {value!r} is not one of {schema['enum']}"] if value not in schema.get("enum", [value]) else []
-    if isinstance(value, list):
-        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", math.inf):
-            found.append(f"{at}: {len(value)} items")
-        for i, item in enumerate(value):
-            found += problems(item, schema.get("items", {}), f"{at}[{i}]")
-    if isinstance(value, dict):
-        known = schema["properties"]
-        found += [f"{at}: {key} is missing" for key in schema["required"] if key not in value]
-        found += [f"{at}: {key} is not known" for key in value if key not in known]
-        for key in set(value) & set(known):
-            found += problems(value[key], known[key], f"{at}.{key}")
-    return found
 
 
 def verdict(measured: Measured | None, *, source: Source = "theorem", tier: str = "quick") -> Verdict:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from deeplimit.diagnosis.group import Group
     from deeplimit.diagnosis.profiles import Observed
+    from deeplimit.diagnosis.seriation import Shares
 
     Curves = Mapping[str, Sequence[float]]
 
@@ -46,10 +47,10 @@ DEAD, IDENTITY = 1e-3, 0.2
 TIED = 1e-3
 """Distance of two neighbours, beside the median one, below which one is a copy of the other."""
 
-FOREIGN = 0.12
-"""Share of the median block's cosine with the others below which a block is from elsewhere."""
+FOREIGN = 0.15
+"""Share of the median block's cosine with the others below which a block is from elsewhere; at both ends, with the nearest one as well."""
 
-SURE, EXPLAINED = 8.0, 3.2
+SURE, EXPLAINED = 4.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
 
 TINY = 1e-300
@@ -69,7 +70,13 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
     findings += _tied(maps)
     odd = {block for finding in findings for block in finding.blocks}
     findings += _foreign(shared, odd)
-    return tuple(sorted(findings + _disordered(list(tables.values()), findings), key=lambda found: -found.strength))
+    order = _disordered(list(tables.values()), findings)
+    moved = {block for finding in order for block in finding.blocks}
+    # A block in another's place is of another size than those nearby as well: the order explains it.
+    rest = [
+        one for one in findings if one.kind not in ("scale", "rough", "identity") or not moved.issuperset(one.blocks)
+    ]
+    return tuple(sorted(rest + order, key=lambda found: -found.strength))
 
 
 def residuals(values: Sequence[float]) -> list[float]:
@@ -161,7 +168,7 @@ def _of_size(where: str, block: int, rest: float, *, strength: float) -> Finding
     return Finding("identity" if factor <= IDENTITY else "scale", (block,), where, said, strength)
 
 
-def _enlarged(observed: Sequence[Observed], group: Group, shared: Tensor | None) -> list[Finding]:
+def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None) -> list[Finding]:
     """Blocks all of whose matrices are larger than nearby: by noise, or by a factor."""
     norms = _log_norms(observed, group, *MATRICES)
     if not norms:
@@ -173,9 +180,9 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Tensor | None)
         if one.profile.name in norms and one.profile.view == "raw"
     ]
     wider = [statistics.mean(column) for column in zip(*spread, strict=True)]
-    apart = [0.0] * group.depth if shared is None else residuals(shared.tolist())
+    apart = [0.0] * group.depth if shared is None else residuals(shared.mean)
     least, more = NOISE
-    limits = [limit / END for limit in _threshold(common, END * (least + more / len(norms)))]
+    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms))
     found = []
     for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
         if rest < limit:
@@ -206,19 +213,22 @@ def _tied(maps: Sequence[Observed]) -> list[Finding]:
     return found
 
 
-def _foreign(shared: Tensor | None, odd: set[int]) -> list[Finding]:
+def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     """Blocks that have no direction of the stream in common with the others."""
+    if shared is None:
+        return []
     found = []
-    for block, share in enumerate([] if shared is None else shared.tolist()):
+    for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
+        share = max(mean, nearest) if block in (0, len(shared.mean) - 1) else mean
         if share < FOREIGN and block not in odd:
-            why = f"block {block} shares {max(share, 0.0):.0%} as much of the stream's directions with the others as the median block does"
+            why = f"block {block} shares {max(share, 0.0):.0%} as much of the stream's directions with others as the median block does"
             found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(share, FOREIGN / 100)))
     return found
 
 
 def _disordered(tables: Sequence[Tensor], findings: Sequence[Finding]) -> list[Finding]:
-    """Blocks that should stand elsewhere, by what they share with others; not asked where one of them is odd in another way."""
-    if findings:
+    """Blocks that should stand elsewhere, by what they share with others; not asked where one of them shares nothing."""
+    if any(finding.kind in ("dead", "tied", "foreign") for finding in findings):
         return []
     best = seriation.order_of(tables)
     if best is None or not best.moved or best.likelihood < SURE or best.explained * len(best.order) < EXPLAINED:

@@ -1,21 +1,22 @@
 """The verdict on the function of one network: do its blocks follow a flow, average, diffuse, or do nothing?
 
-Let every update be u_k = (m_k + ξ_k), m_k what neighbouring blocks have in common and ξ_k what is a block's own, and c = ‖m‖²/(‖m‖² + ‖ξ‖²).
-The moves of L blocks add up to L²‖m‖² + L‖ξ‖²: what is common wins by depth even where c is small. So there are two questions, and the
-numbers of `deeplimit.diagnosis.passage` answer them one by one:
+Let every update be u_k = m_k + ξ_k, m_k what blocks have in common (it changes slowly with k) and ξ_k what is a block's own (independent of
+the other blocks'), and c = ‖m‖²/(‖m‖² + ‖ξ‖²). The moves of L blocks add up to about L²‖m‖² + L‖ξ‖²: what is common wins by depth, even
+where c is small. So there are two questions, and the numbers of `deeplimit.diagnosis.passage` answer them one by one:
 
 1. Is a block like its neighbour? `drift_share` estimates c from neighbours alone. Taking u_{k+1} for u_k errs by 2(1 − c)‖u‖², leaving
    block k out errs by ‖u‖²: a neighbour stands in for a block better than nothing does if and only if c > ½.
 2. Where it is not: does what all blocks have in common move the stream further than what is their own? `drift` = (L − 1)c̄, estimated from
    the products of all pairs of blocks, is the ratio of the two squares; above 1, that is `variation` = 1/(1 + drift) below ½, it does.
 
-Rules, in this order. An interval must lie on one side of a threshold; where it does not, the verdict is `undecided` and names it.
+Rules, in this order. From `identity` on, an interval must lie on one side of a threshold; where it does not, the verdict is `undecided` and
+names it. The others go by the number itself.
 
     unstable    a state is not finite; or the stream grows by more than a quarter at the median block, and tenfold over the group
     undecided   fewer than 6 blocks; no residual stream (residual_share below 0.3); something else moves the stream between the blocks
                 (gap above 0.1)
-    identity    path_length below 0.1: moves of all blocks, were they all in one direction, change the stream by less than a tenth
-    undecided   one block makes more than half of Σ ‖u_k‖² (largest_share): the others' regime is not what the function is made of
+    identity    path_length below 0.1: the moves of all blocks, were they in one direction, would change the stream by less than a tenth
+    undecided   one block makes more than half of Σ ‖u_k‖² (largest_share, by the number): the others' regime is not that of the function
     flow        drift_share above ½
     averaging   drift_share below ½ and variation below ½
     diffusion   drift_share below ½, variation above ½ and local_drift below 1: nothing in common, at a distance or nearby. A local drift
@@ -41,7 +42,7 @@ GROWTH, EXPLODED = 1.25, 10.0
 """Growth of the stream over the median block, and over the group, above which it explodes."""
 
 RESIDUAL, GAP = 0.3, 0.1
-"""Correlation of what leaves a block with what enters below which there is no residual stream; moves between blocks beside those in them."""
+"""Least correlation of what leaves a block with what enters it, in a residual stream; largest move between blocks beside those in them."""
 
 STILL = 0.1
 """Length of the path of the stream, in units of the stream, below which it does not move."""
@@ -125,63 +126,57 @@ def _still(passage: Passage) -> Ruling | None:
     path, moved = passage.numbers["path_length"], passage.numbers["displacement"]
     if path.high < STILL:
         return "identity", (
-            f"all blocks together move the stream by {_said(moved)} of its size (the moves of single blocks add up to {_said(path)}): the group "
-            "hands on what it takes"
+            f"all blocks together move the stream by {_said(moved)} of its size (the moves of single blocks add up to {_said(path)}): "
+            "the group hands on what it takes"
         )
     if not path.low > STILL:
         reason = (
             f"moves of single blocks add up to {_range(path)} of the stream: below {STILL:g} it would be the identity"
         )
         return "undecided", reason, "more inputs, or branches that do more"
-    share = passage.numbers["largest_share"]
-    if share.value > DOMINANT:
-        return (
-            "undecided",
-            (
-                f"{_largest(passage)} makes {share.value:.0%} of all movement (mean over positions): what the other blocks do is not what the "
-                "function is made of"
-            ),
-            "a group without that block",
-        )
+    largest = passage.numbers["largest_share"]
+    if largest.value > DOMINANT:
+        who = f"{largest.note.split(';')[0]} makes {largest.value:.0%} of all movement"
+        reason = f"{who} (mean over positions): what the other blocks do is not what the function is made of"
+        return "undecided", reason, "a group without that block"
     return None
 
 
 def _regime(passage: Passage, depth: int) -> Ruling:
-    alike, variation, near = (passage.numbers[name] for name in ("drift_share", "variation", "local_drift"))
+    alike = passage.numbers["drift_share"]
     common = f"neighbouring updates have {_said(alike)} of their square in common"
     if alike.low > ALIKE:
         return "flow", f"{common}: each block goes on where the one before was heading, as steps of an ODE do"
     if not alike.high < ALIKE:
         return "undecided", f"{common}, {_range(alike)}: above {ALIKE} it is a flow", _more(alike)
-    moved = f"yet over {depth} blocks" if variation.high < DRIVEN else f"and over {depth} blocks"
+    return _independent(passage, depth, common)
+
+
+def _independent(passage: Passage, depth: int, common: str) -> Ruling:
+    """Of blocks that are not like their neighbours: does what they have in common add up?"""
+    alike, variation, near = (passage.numbers[name] for name in ("drift_share", "variation", "local_drift"))
     sums = f"squared moves add up to {_range(variation)} of the squared displacement"
     if variation.high < DRIVEN:
         return "averaging", (
-            f"{common}, so that single blocks look independent, {moved} what they share moves the stream further than what is their own "
-            f"({sums}; 1/{depth} along a straight path, 1 for a diffusion): each contributes like one draw to an average"
+            f"{common}, so that single blocks look independent, yet over {depth} blocks what they share moves the stream "
+            f"further than what is their own ({sums}; 1/{depth} along a straight path, 1 for a diffusion): "
+            "each contributes like one draw to an average"
         )
     if not variation.low > DRIVEN:
         return "undecided", f"{common}, and {sums}: below {DRIVEN} blocks average, above they diffuse", _more(variation)
     if alike.high < UNDONE:
-        return (
-            "undecided",
-            f"neighbouring updates point against each other ({_range(alike)}): blocks undo one another",
-            "shorter steps",
-        )
+        reason = f"neighbouring updates point against each other ({_range(alike)}): blocks undo one another"
+        return "undecided", reason, "shorter steps"
     if not alike.low > UNDONE:
-        return "undecided", f"{common}, {_range(alike)}: below {UNDONE} blocks undo one another", _more(alike)
+        reason = f"{common}, {_range(alike)}, which does not tell independent blocks from blocks that undo one another (below {UNDONE})"
+        return "undecided", reason, _more(alike)
     if not near.high < 1:
         reason = f"{common}, and {sums}, yet blocks close by agree (local drift {_range(near)}): the path may turn back"
         return "undecided", reason, _more(near)
-    return (
-        "diffusion",
-        f"{common} {moved} nothing adds up either ({sums}, 1 for independent moves): the stream makes a random walk over depth",
+    return "diffusion", (
+        f"{common} and over {depth} blocks nothing adds up either ({sums}, 1 for independent moves): the stream makes "
+        "a random walk over depth"
     )
-
-
-def _largest(passage: Passage) -> str:
-    note = passage.numbers["largest_share"].note
-    return note.split(";")[0]
 
 
 def _more(number: Measured) -> str:

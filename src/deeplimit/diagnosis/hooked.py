@@ -47,7 +47,8 @@ class Call:
     @property
     def after(self) -> Tensor:
         """The state that left."""
-        return _parts(self.output)[self.leaving]
+        state: Tensor = _parts(self.output)[self.leaving]
+        return state
 
     def again(self, state: Tensor) -> Tensor:
         """The state that the same block makes of another one, everything else being equal; no hook of the block runs."""
@@ -58,7 +59,8 @@ class Call:
             args[self.entry] = state
         else:
             kwargs[self.entry] = state
-        return _parts(self.block.forward(*args, **kwargs))[self.leaving]
+        left: Tensor = _parts(self.block.forward(*args, **kwargs))[self.leaving]
+        return left
 
     def replaced(self, state: Tensor) -> Any:
         """The output with another state in the place of its own."""
@@ -115,21 +117,22 @@ def submodules(network: nn.Module, blocks: Sequence[str]) -> tuple[nn.Module, ..
 
 @contextmanager
 def observing(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; modes, random numbers and PyTorch's fused encoder are afterwards as they were before."""
+    """Evaluation mode without gradients and compiled calls; all is as before afterwards, the state of random numbers too."""
     import torch
 
-    modes = {part: part.training for part in network.modules()}
+    modes = {part: (part.training, part._compiled_call_impl) for part in network.modules()}
     devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # it runs past the blocks' hooks
-        network.eval()
+        for part in modes:
+            part.training, part._compiled_call_impl = False, None  # a compiled call would trace the hooks
         with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices, key=str)):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for part, mode in modes.items():
-            part.training = mode
+            part.training, part._compiled_call_impl = mode
 
 
 def forward(network: nn.Module, blocks: Mapping[str, nn.Module], *, batch: Any, edit: Edit) -> Any:
@@ -207,9 +210,11 @@ def _hook(k: int, *, names: list[str], called: list[int], edit: Edit) -> Callabl
 
 def _located(name: str, call: Call) -> Call:
     """The same call with the places of the state: of the first argument that the output has a tensor of equal shape for."""
-    entering = {place: value for place, value in enumerate(call.args)} | dict(call.kwargs)
-    first = [place for place in entering if place == "hidden_states"]
-    entries = {place: entering[place] for place in (*first, *entering) if _is_state(entering[place])}
+    entering: dict[int | str, Any] = dict(enumerate(call.args)) | dict(call.kwargs)
+    places = sorted(
+        entering, key=lambda place: place != "hidden_states"
+    )  # what transformers call it; the others keep their order
+    entries = {place: entering[place] for place in places if _is_state(entering[place])}
     leaving = {place: part for place, part in _parts(call.output).items() if _is_state(part)}
     for entry, before in entries.items():
         for place, after in leaving.items():
@@ -238,5 +243,5 @@ def _parts(value: Any) -> dict[Any, Any]:
     if isinstance(value, tuple | list):
         return dict(enumerate(value))
     if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     return {}

@@ -1,6 +1,6 @@
 """How a batch passes through the blocks of a network: the numbers that the verdict on the function is made of.
 
-h_k are the states of the residual stream, k = 0 … L, and u_k = h_{k+1} − h_k is the update of block k, k = 0 … L − 1: what the block returns
+h_k are the states of the residual stream, k = 0 … L, and u_k = h_{k+1} − h_k is the update of block k = 0 … L − 1: what the block returns
 minus what it takes, whatever norms lie within. A state has P positions (samples, or samples × tokens) of d numbers each. Inner products are
 taken within a position and averaged over positions, each weighed such that its Σ_k ‖u_k‖² is 1: a few tokens of huge norm, which trained
 transformers have, do not decide alone. G_jk = mean ⟨u_j, u_k⟩, q_k = G_kk.
@@ -8,16 +8,17 @@ transformers have, do not decide alone. G_jk = mean ⟨u_j, u_k⟩, q_k = G_kk.
     curve          length   formula                                               straight flow        independent blocks
     stream_norm    L + 1    root mean square over positions of ‖h_k‖/√d
     update_norm    L        the same of u_k                                        order 1/L            order 1/√L
-    update_ratio   L        median over positions of ‖u_k‖/‖h_k‖                   order 1/L            order 1/√L
+    update_ratio   L        typical ‖u_k‖/‖h_k‖                                    order 1/L            order 1/√L
     alignment      L − 1    G_{k,k+1}/√(q_k q_{k+1})                               1                    0
-    gain           L        root mean square of ‖J_k v‖/‖v‖ in random directions   1 + order 1/L        √(1 + branch_gain²)
-                            v, J_k the derivative of h_k ↦ h_{k+1}
+    gain           L        ‖J_k v‖/‖v‖ of a random v in the space of all          1 + order 1/L        √(1 + branch_gain²)
+                            positions; J_k is the derivative of h_k ↦ h_{k+1}
     branch_gain    L        the same of J_k − I                                    order 1/L            order 1/√L
     removal        L        ‖y_without − y‖/‖y‖: block k hands on what it takes    order 1/L            order 1/√L
-    tail           L        the same for all blocks from k on                      1 − k/L of all       √(1 − k/L) of all
+    tail           L        the same for all blocks from k on                      falls as 1 − k/L     falls as √(1 − k/L)
 
-`gain` is a lower bound of the layer's Lipschitz constant: random directions find the mean stretch and not the largest. y is the output of the
-whole network, or the last state where the network returns no tensor.
+Typical is the mean over inputs (over 32 groups of them where there are more) of the median over an input's positions. `gain` is a lower
+bound of the layer's Lipschitz constant: a random direction finds the mean stretch and not the largest. y is the output of the whole
+network, or the last state where the network returns no tensor.
 
     number               formula                                               straight flow   averaging      diffusion
     drift_share          Σ G_{k,k+1} / Σ (q_k + q_{k+1})/2                      1               c              0
@@ -26,25 +27,26 @@ whole network, or the last state where the network returns no tensor.
     variation            Σ q_k / ‖h_L − h_0‖² = 1/(1 + drift)                   1/L             1/(1 + Lc)     1
     variation_exponent   log variation / log L                                  −1              between        0
     hurst                Hurst index of the states over depth, order 1          near 1          ½ to 1         ½
-    halving_defect       ‖h′_L − h_L‖/‖h_L − h_0‖, mean over both halves: every  order 1/L       √(1/(Lc))      1
-                         second block is left out, the others' updates doubled
+    halving_defect       ‖h′_L − h_L‖/‖h_L − h_0‖, mean over both halves:        order 1/L       order 1/√(Lc)  1
+                         every second block left out, the others doubled
     largest_share        max_k q_k / Σ q_k                                      1/L for equal blocks
-    displacement         median of ‖h_L − h_0‖/‖h_0‖
+    displacement         typical ‖h_L − h_0‖/‖h_0‖
     path_length          Σ_k update_ratio
-    growth               median over blocks of ‖h_{k+1}‖/‖h_k‖
-    residual_share       median over blocks of the correlation of what leaves with what enters, over coordinates: near 1 in a residual
-                         stream, near 0 in a chain of layers without one
+    growth               median over blocks of the typical ‖h_{k+1}‖/‖h_k‖
+    residual_share       median over blocks of the typical correlation over coordinates of what leaves with what enters: near 1
+                         in a residual stream, near 0 in a chain of layers without one
     normalised           share of the blocks that end in a norm (post-norm): their updates hold what the norm takes back
-    gap                  ‖Σ of moves between blocks‖ / Σ of updates: 0 unless something lies between the blocks
-    effective_depth      (Σ e_k)² / Σ e_k² of the effects e_k = removal: L where all blocks matter alike, 1 where one does. It says how evenly
-                         blocks share in the effect and not how large that is. (Participation ratio: Bell and Dean 1970 for vibrations.)
+    gap                  typical root of Σ squared moves between blocks / Σ squared updates: 0 unless something lies between them
+    effective_depth      (Σ e_k)² / Σ e_k² of the effects e_k = removal: L where all blocks matter alike, 1 where one does. It says how
+                         evenly blocks share in the effect and not how large that is (a participation ratio)
 
 Intervals are of 95 %: the wider of two jackknives, one that leaves out one block at a time, one that leaves out one input (or one of 32
 groups of inputs) at a time. The first sees what another draw of the blocks would have given, the second what other inputs would have. Those
 of displacement, path_length, growth, residual_share, gap and halving_defect are over inputs alone, that of `hurst` over paths. Of a single
 input there is no interval over inputs: the number stands for itself.
 
-Of states of more than 65,536 numbers a seeded sample of positions is kept, and above 4096 coordinates of these too.
+Of states of more than 32,768 numbers a seeded sample of positions is kept, and above 4,096 coordinates a sample of these too: memory is 2L
+times that. Blocks run 3 times in the first pass, for the gains.
 """
 
 from __future__ import annotations
@@ -64,14 +66,11 @@ if TYPE_CHECKING:
 
     from deeplimit.diagnosis.hooked import Call
 
-KEPT, COORDINATES = 65_536, 4_096
-"""Numbers of a state that are kept, and coordinates of a position."""
+KEPT, COORDINATES = 32_768, 4_096
+"""Numbers of a state that are kept (each block keeps two states, as one enters and as it leaves), and coordinates of a position."""
 
 GROUPS = 32
 """Of inputs, that the jackknife leaves out one at a time."""
-
-DIRECTIONS = 2
-"""Random directions of a block's derivative."""
 
 PATHS = 2_000
 """Coordinates of positions whose paths over depth the Hurst index is of."""
@@ -88,7 +87,7 @@ def pass_through(module: nn.Module, blocks: Sequence[str], batch: Any, *, remova
         batch: what the network takes: a tensor, a tuple of positional arguments, or a mapping of keyword arguments. Positions that an
             `attention_mask` of shape `[samples, tokens]` masks are left out.
         removals: measure what is lost without each block and without each tail: 2L − 1 further passes, beside 3 for all else (the first of
-            which calls every block 5 times).
+            which calls every block 3 times).
 
     Returns:
         The numbers of the table above. Where a state is not finite, curves are not finite from there on, numbers are of the blocks before
@@ -201,29 +200,24 @@ class _Seen:
         self.rows = rows[torch.randperm(len(rows), generator=generator)[:kept]].sort().values
         self.columns = torch.randperm(self.width, generator=generator)[:columns].sort().values
         of_sample = self.rows // (positions // self.samples)
-        self.group = of_sample.unique(return_inverse=True)[1] % GROUPS
+        self.group = torch.unique(of_sample, return_inverse=True)[1] % GROUPS
 
 
 def _gains(call: Call, k: int) -> tuple[float, float]:
-    """Of the block's map and of its branch, by central differences in random directions."""
+    """Of the block's map and of its branch, by central differences in one random direction of all positions together."""
     import torch
 
     state = call.before
-    generator = torch.Generator().manual_seed(k)
-    # Of the order at which rounding and the third derivative cost the same in single precision.
+    # Of the order at which rounding and the third derivative cost the same.
     step = torch.finfo(state.dtype).eps ** (1 / 3) * float(state.double().square().mean().sqrt())
     if not step > 0:
         return math.nan, math.nan
-    stretched, bent = [], []
-    for _ in range(DIRECTIONS):
-        direction = torch.randn(state.shape, generator=generator).to(state)
-        change = (call.again(state + step * direction).double() - call.again(state - step * direction).double()) / (
-            2 * step
-        )
-        size = float(direction.double().square().sum())
-        stretched.append(float(change.square().sum()) / size)
-        bent.append(float((change - direction.double()).square().sum()) / size)
-    return math.sqrt(sum(stretched) / DIRECTIONS), math.sqrt(sum(bent) / DIRECTIONS)
+    direction = torch.randn(state.shape, generator=torch.Generator().manual_seed(k)).to(state)
+    change = (call.again(state + step * direction).double() - call.again(state - step * direction).double()) / (
+        2 * step
+    )
+    size = float(direction.double().norm())
+    return float(change.norm()) / size, float((change - direction.double()).norm()) / size
 
 
 def _mask(batch: Any) -> Tensor | None:
@@ -268,14 +262,14 @@ class _Again:
         depth = len(self.parts)
         whole = self.output if self.output is not None else self.seen.last
         assert whole is not None
-        alone = [self._change(whole, lambda k, left=left: k == left) for left in range(depth)]
-        tails = [self._change(whole, lambda k, left=left: k >= left) for left in range(depth - 1)]
+        alone = [self._change(whole, range(k, k + 1)) for k in range(depth)]
+        tails = [self._change(whole, range(k, depth)) for k in range(depth - 1)]
         size = _by_sample(whole, self.seen.samples)
         return {"removal": torch.stack([*alone, size]), "tail": torch.stack([*tails, alone[-1], size])}
 
-    def _change(self, whole: Tensor, skipped: Callable[[int], bool]) -> Tensor:
+    def _change(self, whole: Tensor, skipped: range) -> Tensor:
         def edit(k: int, call: Call) -> Tensor | None:
-            return call.before if skipped(k) else None
+            return call.before if k in skipped else None
 
         if self.output is None:
             return _by_sample(self._last(edit).double() - whole.double(), self.seen.samples)
@@ -376,17 +370,19 @@ class _Paths:
         return {
             "stream_norm": [float(h.square().sum(1).mean().sqrt()) / root for h in states],
             "update_norm": (self.updates.square().sum(2).mean(1).sqrt() / root).tolist(),
-            "update_ratio": self._ratios().nanmedian(1).values.tolist(),
+            "update_ratio": self._typical(self._ratios()).mean(1).tolist(),
             "alignment": (gram.diagonal(1) / (sizes[1:] * sizes[:-1])).tolist(),
         }
 
     def numbers(self) -> dict[str, Measured]:
+        moved = (self.leaving[-1] - self.entering[0]).norm(dim=1) / self.entering[0].norm(dim=1)
+        factors = self.leaving.norm(dim=2) / self.entering.norm(dim=2)
         numbers = {
-            "residual_share": self._over_inputs(_residual_share, self.entering, self.leaving),
-            "displacement": self._over_inputs(_displacement, self.entering, self.leaving),
-            "path_length": self._over_inputs(lambda ratios: ratios.nanmedian(1).values.sum(), self._ratios()),
-            "growth": self._over_inputs(_growth, self.entering, self.leaving),
-            "gap": self._over_inputs(_gap, self.entering, self.leaving),
+            "residual_share": self._over_inputs(_correlations(self.entering, self.leaving), _middle),
+            "displacement": self._over_inputs(moved[None], _middle),
+            "path_length": self._over_inputs(self._ratios(), lambda rows: rows.sum(0)),
+            "growth": self._over_inputs(factors, _middle),
+            "gap": self._over_inputs(self._gaps()[None], _middle),
         }
         if self.depth < 3 or not bool(self.grams.sum() != 0):
             return numbers
@@ -415,12 +411,26 @@ class _Paths:
         ratios: Tensor = self.updates.norm(dim=2) / self.entering.norm(dim=2)
         return ratios
 
-    def _over_inputs(self, statistic: Callable[..., Tensor], *tables: Tensor) -> Measured:
-        """A statistic of tables `[L, P, …]`, with the jackknife over groups of positions."""
-        value = float(statistic(*tables))
-        count = int(self.group.max()) + 1
-        left = [[table[:, self.group != g] for table in tables] for g in range(count)] if count > 1 else []
-        return _interval(value, inputs=[float(statistic(*own)) for own in left])
+    def _gaps(self) -> Tensor:
+        """Moves between the blocks beside moves in them, `[P]`."""
+        import torch
+
+        between = (self.entering[1:] - self.leaving[:-1]).square().sum((0, 2))
+        return torch.where(between > 0, between / self.updates.square().sum((0, 2)), 0.0).sqrt()
+
+    def _typical(self, table: Tensor) -> Tensor:
+        """The median over the positions of each group, `[rows, P]` to `[rows, groups]`."""
+        import torch
+
+        groups = range(int(self.group.max()) + 1)
+        return torch.stack([table[:, self.group == g].nanmedian(1).values for g in groups], dim=1)
+
+    def _over_inputs(self, table: Tensor, statistic: Callable[[Tensor], Tensor]) -> Measured:
+        """A statistic of the rows of a table `[rows, P]`, each the mean over groups of the median over their positions."""
+        typical = self._typical(table)
+        count = typical.shape[1]
+        left = [float(statistic((typical.sum(1) - own) / (count - 1))) for own in typical.T] if count > 1 else []
+        return _interval(float(statistic(typical.mean(1))), inputs=left)
 
     def _over_both(self, statistic: Callable[[Tensor, Tensor], Tensor]) -> Measured:
         """A statistic of a Gram matrix and of the blocks that count, with the wider of both jackknives."""
@@ -462,25 +472,16 @@ def _drift(gram: Tensor, kept: Tensor, window: int) -> Tensor:
     return drift
 
 
-def _residual_share(entering: Tensor, leaving: Tensor) -> Tensor:
+def _correlations(entering: Tensor, leaving: Tensor) -> Tensor:
+    """Over coordinates, of what leaves each block with what enters it, `[L, P]`."""
     import torch
 
-    centred = [side - side.mean(2, keepdim=True) for side in (entering, leaving)]
-    return torch.nn.functional.cosine_similarity(*centred, dim=2).mean(1).median()
+    entering, leaving = (side - side.mean(2, keepdim=True) for side in (entering, leaving))
+    return torch.nn.functional.cosine_similarity(entering, leaving, dim=2)
 
 
-def _displacement(entering: Tensor, leaving: Tensor) -> Tensor:
-    start = entering[0]
-    return ((leaving[-1] - start).norm(dim=1) / start.norm(dim=1)).nanmedian()
-
-
-def _growth(entering: Tensor, leaving: Tensor) -> Tensor:
-    return (leaving.norm(dim=2) / entering.norm(dim=2)).nanmedian(1).values.median()
-
-
-def _gap(entering: Tensor, leaving: Tensor) -> Tensor:
-    between = (entering[1:] - leaving[:-1]).square().sum()
-    return (between / (leaving - entering).square().sum()).sqrt() if between else between  # 0/0 where nothing moves
+def _middle(rows: Tensor) -> Tensor:
+    return rows.median()
 
 
 def _variation(drift: float) -> float:

@@ -131,12 +131,14 @@ def _observe_role(role: Role, tensors: Iterator[Tensor], *, alone: bool, decides
         raw.path.append(_entries(tensor))
         if permutable:
             hidden_first = tensor if role.use == "reads" else tensor.transpose(0, 1)
-            gram.path.append(sketches.gram_sketch(hidden_first.flatten(1)))
+            # The taps of a kernel count as hidden units: what is left is a map of the stream's channels.
+            stream_last = hidden_first.movedim(1, -1).flatten(0, -2)
+            gram.path.append(sketches.gram_sketch(stream_last))
     own = role.shape[0] if square else None
     views = [raw.observed(role, "raw", shape=role.shape, decides=decides or role.use == "stream", width=own)]
     if permutable:
         gram.curves = {name: raw.curves[name] for name in ("norm", "operator_norm", "participation")}
-        width = hidden_first[0].numel()
+        width = stream_last.shape[1]
         views.append(gram.observed(role, "invariant", shape=role.shape, decides=alone, width=width))
     return views
 
@@ -159,7 +161,7 @@ def _observe_pair(pair: Pair, firsts: Iterator[Tensor], seconds: Iterator[Tensor
                 aligned.note(matched=matched)
     _note_increments(product)
     shape = (left.shape[0], right.shape[1])
-    width = shape[0] if shape[0] == shape[1] else None
+    width = shape[0] if shape[0] == shape[1] and inner.dim() == 2 else None
     views = [product.observed(pair, "invariant", shape=shape, decides=True, width=width)]
     if aligned.path:
         _note_increments(aligned)

@@ -13,7 +13,12 @@ from deeplimit.regimes.verdict import plain
 
 WeightsLabel = Literal["smooth", "rough", "no order", "tied", "mixed", "undecided"]
 FunctionLabel = Literal["flow", "averaging", "diffusion", "identity", "unstable", "undecided"]
+FORMAT = "deeplimit.diagnosis/1"
+"""Name and version of what `Report.as_json` gives: the number grows when a member is taken away or changes its meaning."""
+
 FindingKind = Literal["dead", "identity", "scale", "rough", "tied", "order", "foreign", "not finite"]
+Question = Literal["tie", "interpolate", "skip", "deepen", "prune"]
+Answer = Literal["yes", "no", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,8 @@ class Consequence:
         reason: in words.
     """
 
-    question: Literal["tie", "interpolate", "skip", "deepen", "prune"]
-    answer: Literal["yes", "no", "cannot tell"]
+    question: Question
+    answer: Answer
     reason: str
 
 
@@ -146,5 +151,5 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as plain dicts, lists, numbers and text; numbers that JSON cannot hold as None."""
-        return plain(asdict(self))  # type: ignore[no-any-return]
+        """Everything as plain dicts, lists, numbers and text, after `diagnosis.schema.json`; numbers that JSON cannot hold as None."""
+        return {"format": FORMAT, **plain(asdict(self))}

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from deeplimit.diagnosis.attention import Found, find_attention
@@ -89,21 +90,21 @@ def _unique(roles: Sequence[Role]) -> tuple[Role, ...]:
 
 def stream_width(tensors: Sequence[Stored]) -> int | None:
     """The width of the residual stream that a block reads and writes; None where the shapes do not tell."""
-    matrices = [t for t in tensors if t.matrix and not t.depthwise and not t.expert]
-    chained = _chained(matrices) if any(t.kernel for t in matrices) else None
-    votes = _votes(tensors, matrices)
+    matrices = [t for t in tensors if t.sides]
+    chained = _chained(matrices)
+    votes = _votes(tensors)
     best = [size for size, count in votes.items() if count == max(votes.values())]
     if chained is not None or len(best) < 2:
         return chained or next(iter(best), None)
-    first = min((t for t in matrices if set(t.shape[:2]) & set(best)), key=_place)
-    return first.shape[1] if first.shape[1] in best else best[0]
+    first = min((t for t in matrices if set(t.sides) & set(best)), key=_place)
+    return first.sides[1] if first.sides[1] in best else first.sides[0]
 
 
-def _votes(tensors: Sequence[Stored], matrices: Sequence[Stored]) -> Counter[int]:
+def _votes(tensors: Sequence[Stored]) -> Counter[int]:
     """Sizes of the axes of matrices, by the number of entries that have them; gains of norms add to those sizes."""
     votes = Counter[int]()
-    for t in matrices:
-        votes.update(dict.fromkeys(t.shape[:2], math.prod(t.shape)))
+    for t in tensors:
+        votes.update(dict.fromkeys(t.sides, math.prod(t.shape)))
     gains = [t.shape[0] for t in tensors if t.leaf in ("weight", "gain") and len(t.shape) == 1]
     for size in gains:
         votes[size] += size if size in votes else 0
@@ -111,9 +112,18 @@ def _votes(tensors: Sequence[Stored], matrices: Sequence[Stored]) -> Counter[int
 
 
 def _chained(matrices: Sequence[Stored]) -> int | None:
-    """What the first of a chain reads and the last one writes, in the order of names, else in that of the file."""
-    chains = (sorted(matrices, key=lambda t: t.natural), sorted(matrices, key=lambda t: t.order))
-    return next((chain[0].shape[1] for chain in chains if chain[0].shape[1] == chain[-1].shape[0]), None)
+    """What the first of a chain reads and the last one writes, in the order of names, else in that of the file.
+
+    Matrices without a kernel among them are a chain where there are three or more and each one reads what the one before it writes.
+    """
+    chains = [sorted(matrices, key=lambda t: t.natural), sorted(matrices, key=lambda t: t.order)]
+    if not any(t.kernel for t in matrices):
+        chains = [chain for chain in chains if len(chain) > 2 and _linked(chain)]
+    return next((chain[0].sides[1] for chain in chains if chain and chain[0].sides[1] == chain[-1].sides[0]), None)
+
+
+def _linked(chain: Sequence[Stored]) -> bool:
+    return all(one.sides[0] == other.sides[1] for one, other in pairwise(chain))
 
 
 def _place(tensor: Stored) -> tuple[int, tuple[tuple[int, int, str], ...], int]:
@@ -157,31 +167,38 @@ def _find_units(free: Sequence[Stored], stream: int | None) -> Found:
 
 
 def _matched(reads: Sequence[Stored], writes: Sequence[Stored]) -> Iterator[_Units]:
-    """What writes, with the one or two that read for it: of the same size, and nearest by name."""
-    left = list(reads)
-    while left and writes:
-        near = {t: _nearest(t, left) for t in writes}
-        second = max(writes, key=lambda t: near[t][0])
-        common, partners = near[second]
-        rivals = [t for t in writes if near[t] == (common, partners)]
-        if len(partners) == len(rivals):
-            pairs = zip(sorted(partners, key=_place), sorted(rivals, key=_place), strict=True)
-            yield from (_Units((first,), other) for first, other in pairs)
-        elif len(rivals) == 1 and len(partners) == 2:
-            yield _Units(partners, second)
-        left = [t for t in left if t not in partners]
-        writes = [t for t in writes if t not in rivals]
+    """What writes, with what reads for it: of a fitting size, and with the most words of the name in common."""
+    used: set[Stored] = set()
+    for words in reversed(range(max((len(t.path) for t in writes), default=0) + 1)):
+        near = _by_name([(t, size) for t in reads for size in (t.shape[0], t.shape[0] / 2)], words)
+        for key, rivals in _by_name([(t, t.shape[1]) for t in writes], words).items():
+            partners = [t for t in near.get(key, ()) if t not in used]
+            rivals = [t for t in rivals if t not in used]
+            if partners:
+                used.update(partners, rivals)
+                yield from _paired(partners, rivals)
 
 
-def _nearest(second: Stored, reads: Sequence[Stored]) -> tuple[int, tuple[Stored, ...]]:
-    """How many words two names have in common, and the matrices of fitting size that have the most."""
-    m = second.shape[1]
-    fitting = [t for t in reads if t.shape[0] in (m, 2 * m) and len(t.shape) == len(second.shape)]
-    common = max((_common(t, second) for t in fitting), default=-1)
-    return common, tuple(t for t in fitting if _common(t, second) == common)
+def _by_name(tensors: Sequence[tuple[Stored, float]], words: int) -> dict[tuple[object, ...], list[Stored]]:
+    """The tensors with the same first words of their names, the same number of hidden units and of axes."""
+    found: dict[tuple[object, ...], list[Stored]] = {}
+    for tensor, size in tensors:
+        if len(tensor.path[:-1]) >= words:
+            found.setdefault((tensor.path[:words], size, len(tensor.shape)), []).append(tensor)
+    return found
+
+
+def _paired(reads: Sequence[Stored], writes: Sequence[Stored]) -> Iterator[_Units]:
+    """One for one in the order of names and numbers, or two that read and one that writes; else nothing."""
+    if len(reads) == len(writes):
+        pairs = zip(sorted(reads, key=_place), sorted(writes, key=_place), strict=True)
+        yield from (_Units((first,), second) for first, second in pairs)
+    elif len(writes) == 1 and [t.shape for t in reads] == [reads[0].shape] * 2:
+        yield _Units(tuple(reads), writes[0])
 
 
 def _common(one: Stored, other: Stored) -> int:
+    """How many words the names of two submodules have in common."""
     pairs = list(zip(one.path[:-1], other.path[:-1], strict=False))
     return next((at for at, (a, b) in enumerate(pairs) if a != b), len(pairs))
 
@@ -241,7 +258,8 @@ def _role(tensor: Stored, name: str, part: Part, use: Use) -> Role:
 
 def _by_shape(matrices: Sequence[Stored], stream: int | None) -> Found:
     """Matrices that are no part of a pair."""
-    return Found([_role(t, _plain(t), _part(t), _use(t, stream)) for t in matrices])
+    notes = [LeftOut(t.suffix, "its axes are not [out, in]: no part of a pair") for t in matrices if t.foreign]
+    return Found([_role(t, _plain(t), _part(t), _use(t, stream)) for t in matrices], left_out=notes)
 
 
 def _plain(tensor: Stored) -> str:
@@ -285,7 +303,8 @@ def _biases(vectors: Sequence[Stored], roles: Sequence[Role], stream: int | None
 def _bias(vector: Stored, role: Role) -> Role:
     use: Use = "hidden bias" if role.use in ("reads", "hidden") else "bias" if role.use != "other" else "other"
     shape = (role.shape[0],) if role.rows else vector.shape
-    return Role(f"{role.name}.bias", role.part, use, vector.suffix, shape, rows=role.rows)
+    name = f"{role.name}.bias" if vector.path else vector.suffix
+    return Role(name, role.part, use, vector.suffix, shape, rows=role.rows)
 
 
 def _bare_bias(vector: Stored, roles: Sequence[Role], stream: int | None) -> Role:

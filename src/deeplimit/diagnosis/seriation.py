@@ -7,7 +7,7 @@ likelihood: after what belongs to single blocks is taken out (row means), and ov
 
     X_jk = c − b |π_j − π_k| + noise of variance s²,
 
-and another order π is more likely by Λ = b ΔT / s², T the sum of −X |π_j − π_k| over pairs, to be maximised by exchanges of two blocks. The
+(a map counts by its mean cosine beside the spread of its cosines, so that maps that share nothing add no noise), and another order π is more likely by Λ = b ΔT / s², T the sum of −X |π_j − π_k| over pairs, to be maximised by exchanges of two blocks. The
 direction of depth cannot be read: an order and its reverse are equally likely.
 """
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SHARED = 0.06
 """Median cosine from which a map's directions count as shared among the blocks."""
+
+CHANCE = 0.02
+"""Mean cosine that maps without a common direction may have by chance."""
 
 SWAPS, WORTH = 3, 0.05
 """Exchanges that are tried one after the other, as long as each raises T by this share of it."""
@@ -48,17 +51,27 @@ def cosines(one: Observed) -> Tensor | None:
     return table
 
 
-def shared(tables: Sequence[Tensor]) -> Tensor | None:
-    """How much each block shares with the others, `[L]`: its mean cosine, summed over all maps that share, beside the median block's.
+@dataclass(frozen=True)
+class Shares:
+    """How much each block has in common with others, over all maps that share directions; the median block's is 1.
 
-    None where no map has directions in common.
+    Args:
+        mean: with all others.
+        nearest: with the one it shares most with.
     """
-    means = [(table.sum(1) - 1) / (len(table) - 1) for table in tables]
-    means = [mean for mean in means if float(mean.median()) >= SHARED]
-    if not means:
+
+    mean: tuple[float, ...]
+    nearest: tuple[float, ...]
+
+
+def shared(tables: Sequence[Tensor]) -> Shares | None:
+    """None where no map has directions in common."""
+    kept = [table for table in tables if float(_means(table).median()) >= SHARED]
+    if not kept:
         return None
-    total = sum(float(mean.median()) for mean in means)
-    return sum(means[1:], start=means[0]) / total
+    whole = sum(kept[1:], start=kept[0])
+    mean, nearest = _means(whole), (whole - whole.diagonal().diag()).amax(1)
+    return Shares(tuple((mean / mean.median()).tolist()), tuple((nearest / nearest.median()).tolist()))
 
 
 @dataclass(frozen=True)
@@ -85,8 +98,8 @@ def order_of(tables: Sequence[Tensor]) -> Order | None:
     """The likeliest order that few exchanges lead to; None where nothing can be read from the cosines."""
     import torch
 
-    parts = [part for part in map(_interactions, tables) if part is not None]
-    if not parts:
+    parts = [_weight(table) * part for table in tables if (part := _interactions(table)) is not None]
+    if not parts or not any(bool(part.any()) for part in parts):
         return None
     whole = sum(parts[1:], start=parts[0])
     count = len(whole)
@@ -100,6 +113,19 @@ def order_of(tables: Sequence[Tensor]) -> Order | None:
     rest = float((values - slope * near).square().mean())
     explained = 1 - rest / float(values.square().mean())
     return Order(tuple(order), explained, slope * (after - before) / 2 / rest if rest > 0 else math.inf)
+
+
+def _weight(table: Tensor) -> float:
+    """Of a map: the median block's mean cosine, as far as it is above chance, beside the spread of cosines."""
+    import torch
+
+    off = table[~torch.eye(len(table), dtype=torch.bool)]
+    return max(0.0, float(_means(table).median()) - CHANCE) / max(float(off.square().mean().sqrt()), CHANCE)
+
+
+def _means(table: Tensor) -> Tensor:
+    """Each block's mean cosine with the others."""
+    return (table.sum(1) - table.diagonal()) / (len(table) - 1)
 
 
 def _interactions(table: Tensor) -> Tensor | None:

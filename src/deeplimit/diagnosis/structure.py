@@ -14,7 +14,7 @@ from deeplimit.diagnosis.roles import find_roles
 from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.words import POSITIONS, SEPARATORS, SIDE_BY_SIDE, is_matrix, take_apart
 
-_NUMBER = re.compile(rf"(\d+)(?=[{re.escape(SEPARATORS)}]|$)")
+_NUMBER = re.compile(rf"(?<!\d)(\d{{1,9}})(?=[{re.escape(SEPARATORS)}]|$)")
 _LONGEST_PERIOD = 8
 _SHOWN = 8  # patterns of names in an error, differences in a reason
 
@@ -40,20 +40,20 @@ def find_groups(source: Source) -> tuple[Group, ...]:
     Raises:
         InputError: nothing was found; the message says what names there are.
     """
-    chosen: list[tuple[_Candidate, _Run]] = []
+    chosen: dict[_Candidate, list[_Run]] = {}
     taken: set[str] = set()
     runs = [(candidate, run) for candidate in _candidates(source) for run in candidate.runs]
     for candidate, run in sorted(runs, key=lambda pair: (-pair[1].weight, len(pair[0].prefix))):
         names = set(candidate.names(run))
         if not names & taken:
             taken |= names
-            chosen.append((candidate, run))
-    groups = [group for candidate, run in chosen for group in _groups(candidate, run, chosen, source)]
+            chosen.setdefault(candidate, []).append(run)
+    groups = [group for candidate, own in chosen.items() for group in _groups(candidate, own, source)]
     if not groups:
         raise checks.InputError(
             f"{source.title}: expected at least 2 blocks of equal structure, one after the other, found none among {_seen(source)}"
         )
-    return tuple(sorted(groups, key=lambda group: -group.depth))
+    return tuple(sorted(groups, key=lambda group: (-group.depth, _natural(group.name))))
 
 
 def choose(
@@ -113,7 +113,7 @@ class _Block:
         return frozenset(matrices | {("class", self.kind)}) if matrices else frozenset()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Candidate:
     """All blocks with the same text before their number."""
 
@@ -123,6 +123,10 @@ class _Candidate:
     @property
     def name(self) -> str:
         return self.prefix.strip(SEPARATORS) or "blocks"
+
+    @cached_property
+    def structures(self) -> list[Structure]:
+        return [block.structure for block in self.blocks]
 
     @cached_property
     def runs(self) -> list[_Run]:
@@ -136,8 +140,7 @@ class _Candidate:
         return found
 
     def _longest(self, start: int) -> _Run | None:
-        structures = [block.structure for block in self.blocks]
-        runs = [_extent(structures, start, period) for period in range(1, _LONGEST_PERIOD + 1)]
+        runs = [_extent(self.structures, start, period) for period in range(1, _LONGEST_PERIOD + 1)]
         fitting = [run for run in runs if run.length >= 2 * run.period and self._deep(run)]
         return max(fitting, key=lambda run: (run.length, -run.period), default=None)
 
@@ -173,6 +176,10 @@ def _parts(suffix: str, shape: Shape) -> bool:
     return is_matrix(shape) and not POSITIONS.search(suffix) and take_apart(suffix, shape).leaf != "bias"
 
 
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
+
+
 def _candidates(source: Source) -> list[_Candidate]:
     """Every text before a number, with at least two blocks that hold a matrix."""
     blocks: dict[str, dict[str, dict[str, Shape]]] = {}
@@ -180,18 +187,22 @@ def _candidates(source: Source) -> list[_Candidate]:
         for found in _NUMBER.finditer(name):
             prefix, block = name[: found.start()], name[: found.end()]
             blocks.setdefault(prefix, {}).setdefault(block, {})[name[found.end() :]] = shape
-    kinds = source.classes
     candidates = [
-        _Candidate(prefix, tuple(sorted(_with_matrices(prefix, found, kinds), key=lambda block: block.number)))
+        _Candidate(prefix, tuple(sorted(_with_matrices(found, source, prefix), key=lambda block: block.number)))
         for prefix, found in blocks.items()
         if not _beside(prefix)
     ]
     return [candidate for candidate in candidates if len(candidate.blocks) > 1]
 
 
-def _with_matrices(prefix: str, blocks: Mapping[str, dict[str, Shape]], kinds: Mapping[str, str]) -> Iterator[_Block]:
+def _with_matrices(blocks: Mapping[str, dict[str, Shape]], source: Source, prefix: str) -> Iterator[_Block]:
+    """The blocks that hold a matrix, each with what is known of its kind: its class, and its entry in `layer_types`."""
+    kinds, types = source.classes, source.config.get("layer_types")
+    types = types if isinstance(types, list) and len(types) == len(blocks) else []
     for name, tensors in blocks.items():
-        block = _Block(name, int(name[len(prefix) :]), tensors, kinds.get(name, ""))
+        number = int(name[len(prefix) :])
+        kind = f"{kinds.get(name, '')} {types[number] if number < len(types) else ''}".strip()
+        block = _Block(name, number, tensors, kind)
         if block.structure:
             yield block
 
@@ -204,41 +215,30 @@ def _beside(prefix: str) -> bool:
 # --------------------------------------------------------------------------------------------------------------- groups
 
 
-def _groups(
-    candidate: _Candidate, run: _Run, chosen: Sequence[tuple[_Candidate, _Run]], source: Source
-) -> Iterator[Group]:
-    """The groups of one run: one, or one for each structure where they alternate."""
-    runs = [other for owner, other in chosen if owner is candidate]
-    foreign = _foreign(candidate, runs) if run is max(runs, key=lambda other: other.length) else ()
-    blocks = candidate.blocks[run.start : run.end]
-    for structure in dict.fromkeys(block.structure for block in blocks):
-        name = _name(candidate, run, structure, alone=len(runs) == 1)
-        yield _group(name, [block for block in blocks if block.structure == structure], foreign, source)
-        foreign = ()
+def _groups(candidate: _Candidate, runs: Sequence[_Run], source: Source) -> Iterator[Group]:
+    """The groups of each run: one, or one for each structure where they alternate; the first one says what is left out."""
+    foreign = _foreign(candidate, runs)
+    for run in runs:
+        blocks = candidate.blocks[run.start : run.end]
+        for structure in dict.fromkeys(block.structure for block in blocks):
+            name = _name(candidate, run, structure, alone=len(runs) == 1)
+            yield _group(name, [block for block in blocks if block.structure == structure], foreign, source)
+            foreign = ()
 
 
 def _group(name: str, blocks: Sequence[_Block], foreign: Sequence[LeftOut], source: Source) -> Group:
     """Blocks of one structure with their roles; tensors that only some of them have are left out."""
-    everywhere = [
-        (suffix, shape)
-        for suffix, shape in blocks[0].tensors.items()
+    first = blocks[0]
+    tensors = {
+        suffix: shape
+        for suffix, shape in first.tensors.items()
         if all(block.tensors.get(suffix) == shape for block in blocks)
-    ]
-    tensors = {_suffix(suffix): shape for suffix, shape in everywhere}
-    kinds = {
-        _suffix(path.removeprefix(blocks[0].name)): kind
-        for path, kind in source.classes.items()
-        if path.startswith(blocks[0].name)
     }
-    found = find_roles(tensors, kinds=kinds, config=source.config)
-    return Group(
-        name,
-        tuple(block.name for block in blocks),
-        found.roles,
-        found.pairs,
-        found.stream,
-        (*foreign, *_partial(blocks, {suffix for suffix, _ in everywhere}), *found.left_out),
-    )
+    inside = first.name + "."
+    kinds = {path.removeprefix(inside): kind for path, kind in source.classes.items() if path.startswith(inside)}
+    found = find_roles({_suffix(suffix): shape for suffix, shape in tensors.items()}, kinds=kinds, config=source.config)
+    left_out = (*foreign, *_partial(blocks, tensors), *found.left_out)
+    return Group(name, tuple(block.name for block in blocks), found.roles, found.pairs, found.stream, left_out)
 
 
 def _suffix(rest: str) -> str:
@@ -251,7 +251,7 @@ def _name(candidate: _Candidate, run: _Run, structure: Structure, *, alone: bool
     numbers = [block.number for block in candidate.blocks]
     gaps = numbers != list(range(numbers[0], numbers[0] + len(numbers)))
     first = 0 if gaps else numbers[0]
-    structures = [block.structure for block in candidate.blocks[run.start : run.start + run.period]]
+    structures = candidate.structures[run.start : run.start + run.period]
     own = [first + run.start + at for at, found in enumerate(structures) if found == structure]
     end = "" if alone and run.end == len(numbers) else str(first + run.end)
     if run.period > 1:
@@ -260,9 +260,8 @@ def _name(candidate: _Candidate, run: _Run, structure: Structure, *, alone: bool
 
 
 def _foreign(candidate: _Candidate, runs: Sequence[_Run]) -> tuple[LeftOut, ...]:
-    """The blocks of a candidate that are in none of its runs, with what parts them from the longest one."""
-    run = max(runs, key=lambda other: other.length)
-    model = candidate.blocks[run.start]
+    """The blocks of a candidate that are in none of its runs, with what parts them from the first, which is the longest."""
+    model = candidate.blocks[runs[0].start]
     inside = {position for other in runs for position in range(other.start, other.end)}
     return tuple(
         LeftOut(block.name, _difference(block, model))
@@ -291,7 +290,7 @@ def _shape(shape: Shape | str) -> str:
     return shape if isinstance(shape, str) else str(list(shape))
 
 
-def _partial(blocks: Sequence[_Block], everywhere: set[str]) -> Iterator[LeftOut]:
+def _partial(blocks: Sequence[_Block], everywhere: Mapping[str, Shape]) -> Iterator[LeftOut]:
     """Tensors that only some blocks have, or that differ in size."""
     counts = Counter(suffix for block in blocks for suffix in block.tensors)
     for suffix, count in counts.items():

@@ -61,8 +61,8 @@ BUFFER = re.compile(r"mask|inv_freq|rotary|cos_cached|sin_cached", re.IGNORECASE
 LEAVES = {
     **dict.fromkeys(("weight", "kernel", "w", "filter"), "weight"),
     **dict.fromkeys(("bias", "b"), "bias"),
-    **dict.fromkeys(("scale", "gamma", "g"), "gain"),
-    **dict.fromkeys(("shift", "beta", "offset"), "shift"),
+    **dict.fromkeys(("scale", "gamma", "g", "a_2"), "gain"),
+    **dict.fromkeys(("shift", "beta", "offset", "b_2"), "shift"),
     **dict.fromkeys(
         ("running_mean", "running_var", "mean", "variance", "var", "moving_mean", "moving_variance"), "average"
     ),
@@ -114,8 +114,20 @@ class Stored:
 
     @property
     def kernel(self) -> bool:
-        """A kernel of a convolution, `[out, in, …]`; flax stores `[…, in, out]`, which is not read as one."""
-        return len(self.shape) > 2 and self.matrix and not self.suffix.endswith("kernel") and not self.expert
+        """A kernel of a convolution, `[out, in, …]`."""
+        return len(self.shape) > 2 and self.matrix and not self.expert and not self.foreign
+
+    @property
+    def foreign(self) -> bool:
+        """An array of flax with more than two axes: a convolution `[…, in, out]`, or an attention with an axis of heads."""
+        return len(self.shape) > 2 and self.suffix.endswith("kernel")
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The axes of a matrix or kernel that may be the stream's; none of what is neither."""
+        if not self.matrix or self.depthwise or self.expert:
+            return ()
+        return self.shape[:2] if not self.foreign else self.shape[-2:] if len(self.shape) > 3 else ()
 
     @property
     def depthwise(self) -> bool:

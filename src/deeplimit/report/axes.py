@@ -81,8 +81,8 @@ def dress_log(axis: Axis, limits: tuple[float, float], *, values: Sequence[float
     axis.set_major_formatter(ticker.FuncFormatter(_plain if PLAIN[0] <= low and high <= PLAIN[1] else _power))
 
 
-def dress_linear(axis: Axis, limits: tuple[float, float]) -> None:
-    """Ticks of a linear axis: about five, thousands set apart."""
-    axis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+def dress_linear(axis: Axis, limits: tuple[float, float], *, whole: bool = False) -> None:
+    """Ticks of a linear axis: about five, thousands set apart, between whole numbers none where all values are `whole`."""
+    axis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
     if GROUPED[0] <= max(map(abs, limits)) < GROUPED[1]:
         axis.set_major_formatter(ticker.FuncFormatter(_grouped))

@@ -37,6 +37,15 @@ class Plate:
 
 def render(document: Document, plates: Sequence[Plate]) -> str:
     """The report as one page of HTML that needs nothing from outside itself."""
+    environment = environment_of_pages()
+    environment.filters |= {"paragraphs": paragraphs, "duration": formats.duration, "words": _words}
+    environment.tests |= {"nested": _is_nested, "tabular": _is_tabular}
+    environment.filters |= {"columns": _columns, "numbered": lambda items: enumerate(items)}
+    return environment.get_template("template.html").render(_view(document, plates))
+
+
+def environment_of_pages() -> Environment:
+    """How the templates of this folder are read: everything is escaped, and a name that is not there is an error."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -45,10 +54,8 @@ def render(document: Document, plates: Sequence[Plate]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"rich": rich, "paragraphs": paragraphs, "duration": formats.duration, "words": _words}
-    environment.tests |= {"nested": _is_nested, "tabular": _is_tabular}
-    environment.filters |= {"columns": _columns, "numbered": lambda items: enumerate(items)}
-    return environment.get_template("template.html").render(_view(document, plates))
+    environment.filters["rich"] = rich
+    return environment
 
 
 def _view(document: Document, plates: Sequence[Plate]) -> dict[str, Any]:

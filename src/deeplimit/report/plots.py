@@ -97,13 +97,19 @@ def draw(name: str, panels: Sequence[AnyPanel], *, note: str = "") -> tuple[list
         One SVG per panel to stand inside HTML, and the whole figure as text of an SVG file and bytes of a PDF file.
     """
     panels = list(panels) or [NoData()]
+    single = draw_inline(name, panels)
     with _style(name):
-        single = [_svg(_canvas([panel]), f"{name}-{i}") for i, panel in enumerate(panels)]
         canvas = _canvas(panels)
         canvas.text(0.995, 0.005, note, ha="right", va="bottom", fontsize=6, color=GUIDE)
         whole = _svg(canvas, name)
         canvas.set_layout_engine("none")  # laid out once, for both files
-        return [svg.inline(text) for text in single], svg.as_file(whole), _pdf(canvas)
+        return single, svg.as_file(whole), _pdf(canvas)
+
+
+def draw_inline(name: str, panels: Sequence[AnyPanel]) -> list[str]:
+    """One SVG per panel to stand inside HTML; every id in them begins with `name`, unique in the page."""
+    with _style(name):
+        return [svg.inline(_svg(_canvas([panel]), f"{name}-{i}")) for i, panel in enumerate(panels)]
 
 
 @contextmanager
@@ -276,7 +282,7 @@ def _dress(ax: Axes, panel: Panel, *, drawn: Sequence[_Drawn]) -> None:
     if panel.xscale == "log":
         dress_log(ax.xaxis, ax.get_xlim(), values=values)
     else:
-        dress_linear(ax.xaxis, ax.get_xlim())
+        dress_linear(ax.xaxis, ax.get_xlim(), whole=all(value.is_integer() for value in values))
     if panel.yscale == "log":
         dress_log(ax.yaxis, ax.get_ylim())
     else:
@@ -447,12 +453,12 @@ def _dress_table(ax: Axes, panel: HeatMap, *, x: Array, y: Array) -> None:
         ax.set_ylim(len(names) - 0.5, -0.5)
     else:
         ax.set_ylim(*_edges(y)[[0, -1]])
-        dress_linear(ax.yaxis, ax.get_ylim())
+        dress_linear(ax.yaxis, ax.get_ylim(), whole=bool(np.all(y == np.round(y))))
     ax.set_xlim(*_edges(x)[[0, -1]])
     ax.tick_params(axis="y", length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    dress_linear(ax.xaxis, (float(x[0]), float(x[-1])))
+    dress_linear(ax.xaxis, (float(x[0]), float(x[-1])), whole=bool(np.all(x == np.round(x))))
 
 
 # --- tables of shares ------------------------------------------------------------------------------------------------

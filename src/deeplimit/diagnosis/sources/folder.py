@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,9 +84,18 @@ def _shards(index: Path, open_file: Callable[[Path], Source]) -> Sequence[Source
     strange = [name for name, file in listed_in.items() if not isinstance(file, str)]
     if strange:
         raise bad(index, "the name of a file for every tensor", f"none for {listed(strange)}")
-    parts = [open_file(path) for path in paths.values()]
+    homes = {file: open_file(path) for file, path in paths.items()}
+    lost = [name for name, file in listed_in.items() if not _holds(homes[file], name)]
+    if lost:
+        raise bad(index, "every tensor where the index says", f"{listed(lost)} elsewhere or nowhere")
+    parts = list(homes.values())
     names = [name for part in parts for name in part.shapes]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    twice = {name for name, count in Counter(names).items() if count > 1}
     if twice:
         raise bad(index, "every tensor in one shard", f"{listed(sorted(twice))} in several")
     return parts
+
+
+def _holds(source: Source, name: str) -> bool:
+    """Whether a shard lists the tensor, or says that it left something out."""
+    return name in source.shapes or bool(source.notes)

@@ -104,7 +104,19 @@ def _graph(file: Path) -> Any:
         raise bad(file, "an ONNX model", problem) from problem
     if not model.HasField("graph") or not model.graph.node:
         raise bad(file, "an ONNX model with a graph", "none, or an empty one")
+    if not all(isinstance(text, str) for text in _texts(model.graph)):
+        raise bad(file, "an ONNX model", "names that are not UTF-8")
     return model.graph
+
+
+def _texts(graph: Any) -> Iterator[object]:
+    """All texts of a graph that are looked at; protobuf gives bytes for what is not UTF-8."""
+    for node in graph.node:
+        yield from (node.name, node.op_type, *node.input, *node.output, *(entry.name for entry in node.attribute))
+    protos = [*graph.initializer, *(entry.t for node in graph.node for entry in node.attribute)]
+    for proto in (*protos, *(sparse.values for sparse in graph.sparse_initializer)):
+        yield proto.name
+        yield from (text for entry in proto.external_data for text in (entry.key, entry.value))
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Any]]:
@@ -120,18 +132,16 @@ def _constants(graph: Any) -> Iterator[tuple[str, Any]]:
 
 def _presented(graph: Any, floats: Mapping[str, Any]) -> dict[str, _Constant]:
     """The constants under the names of parameters."""
-    uses: dict[str, list[tuple[Any, int]]] = {name: [] for name in floats}
-    copies: dict[str, str] = {}
+    known = dict(floats)
     for node in graph.node:
-        if node.op_type == "Identity" and len(node.input) == len(node.output) == 1 and node.input[0] in floats:
-            copies[node.output[0]] = node.input[0]
+        if node.op_type == "Identity" and len(node.input) == len(node.output) == 1 and node.input[0] in known:
+            known[node.output[0]] = known[node.input[0]]
+    uses: dict[str, list[tuple[Any, int]]] = {name: [] for name in known}
+    for node in graph.node:
         for place, name in enumerate(node.input):
             if name in uses and node.op_type != "Identity":
                 uses[name].append((node, place))
-    rows = [row for name, proto in floats.items() for row in _names_of(name, proto, uses[name])]
-    rows += [
-        (copy, _Constant(floats[name], transposed=False)) for copy, name in copies.items() if _PARAMETER.fullmatch(copy)
-    ]
+    rows = [row for name, proto in known.items() for row in _names_of(name, proto, uses[name])]
     counts = Counter(name for name, _ in rows)
     seen: Counter[str] = Counter()
     presented = {}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LONGEST = 100_000_000
 """Bytes of JSON at most: the limit of the safetensors format."""
 
+_LONGEST_NAME = 255  # of a file, on the usual file systems: asking for a longer one is an error there
 _SHOWN = 80  # characters of a name that an error shows
 
 
@@ -100,7 +101,7 @@ def beside(file: Path, name: object) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise bad(file, expected, repr(name))
     found = file.parent / path
-    if not found.is_file():
+    if len(name) > _LONGEST_NAME or not found.is_file():
         raise bad(file, f"{short(name)} beside it", "no such file")
     homes = (file.parent.resolve(), file.resolve().parent)
     if not any(found.resolve().is_relative_to(home) for home in homes):

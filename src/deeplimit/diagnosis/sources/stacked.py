@@ -98,7 +98,8 @@ def _all_stacked(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
     """
     beside = [name for name in shapes if name in BESIDE or name.startswith(INITIAL)]
     roles = {name: shape for name, shape in shapes.items() if name not in beside}
-    if any(map(_NUMBERED.fullmatch, roles)) or not _one_depth(roles, sure=bool(beside)):
+    numbered = not beside and any(map(_NUMBERED.fullmatch, roles))
+    if numbered or not _one_depth(roles, sure=bool(beside)):
         return None
     places = _blocks("blocks", roles, depth=next(iter(roles.values()))[0])
     also = f"; left out beside them: {listed(beside)}" if beside else ""

@@ -69,8 +69,7 @@ def unstacked(source: Source) -> Source:
 def _kind_of_content(file: Path) -> type[SafetensorsSource | StateDictSource | OnnxSource] | None:
     with file.open("rb") as stream:
         start = stream.read(9)
-    if start.startswith((ZIP, PICKLE)):
-        return StateDictSource
+    # First: the length of a header may begin with the byte that a pickle begins with.
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST:
         return SafetensorsSource
-    return None
+    return StateDictSource if start.startswith((ZIP, PICKLE)) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,8 +67,11 @@ def load_checkpoint(file: Path) -> tuple[Any, tuple[str, ...]]:
 
     zipped = is_zip(file)
     (_check_zip if zipped else _check_pickle)(file)
+    mapped = zipped and file.suffix != ".safetensors"  # PyTorch goes by that ending, whatever is inside
     try:
-        loaded = torch.load(file, weights_only=True, mmap=zipped, map_location="cpu")
+        with warnings.catch_warnings(), file.open("rb") as stream:
+            warnings.simplefilter("ignore")  # about old and new ways of pickling: it is read, or refused with a reason
+            loaded = torch.load(file if mapped else stream, weights_only=True, mmap=mapped, map_location="cpu")
     except Exception as problem:
         raise _refused(file, problem) from problem
     old = f"{file.name}: in the format before PyTorch 1.6, which is read into memory as a whole"

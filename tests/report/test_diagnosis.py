@@ -1,0 +1,128 @@
+"""The page of a diagnosis: well formed, complete, and without a request that leaves it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deeplimit.diagnosis import Finding, LeftOut, Report
+from deeplimit.diagnosis.comparing import Comparison, Moved, Timeline, compare, over_time
+from deeplimit.report.diagnosis import write_page
+from tests.diagnosis import reports
+from tests.report.test_page import Reader
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def net() -> Report:
+    """A group with a batch and one without."""
+    profiles = reports.group(seed=5).profiles
+    first = replace(reports.group(batch=True, seed=6), profiles=(profiles[0], profiles[5], profiles[6], profiles[10]))
+    second = replace(reports.group("layer3", 23, seed=2), left_out=(LeftOut(HOSTILE, "stands outside"),))
+    return reports.report(first, second, notes=(f"read in float16 {HOSTILE}",))
+
+
+def changed() -> Comparison:
+    base = net()
+    moved = {"attention.query": Moved((0.1,) * 11 + (0.0,), (1.0,) * 12)}
+    return compare(base, reports.scaled(base, 3.0, block=7), moved=(moved, {}))
+
+
+def trained() -> Timeline:
+    return over_time({100 * t: reports.scaled(net(), 1.0 + t, block=4) for t in range(3)}, f"run {HOSTILE}")
+
+
+@pytest.fixture(scope="module", params=["report", "comparison", "timeline"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    found = {"report": net, "comparison": changed, "timeline": trained}[request.param]()
+    path = tmp_path_factory.mktemp("pages") / "page.html"
+    assert write_page(path, found) == path
+    return path.read_text(encoding="utf-8")
+
+
+def test_every_page_is_well_formed_and_needs_nothing_else(page: str) -> None:
+    reader = Reader(page)
+    assert reader.open == []
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in reader.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "img"}
+        href = attributes.get("href")
+        assert href is None or re.match(r"#|data:image/png", href)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert "default-src 'none'" in page
+    assert page.count('<svg class="plot"') >= 2
+    assert "no data" not in "".join(reader.texts)
+
+
+def written(found: Report, folder: Path) -> str:
+    return write_page(folder / "page.html", found).read_text(encoding="utf-8")
+
+
+def said(page: str) -> str:
+    return " ".join(" ".join(Reader(page).texts).split())
+
+
+def test_the_page_says_all_that_the_report_does(tmp_path: Path) -> None:
+    found = net()
+    text = said(written(found, tmp_path))
+    for group in found.groups:
+        assert f"{group.name}: {group.depth} blocks" in text
+        for verdict in (group.weights, group.function):
+            assert verdict.label in text
+            assert f"What would change it: {verdict.change}" in text
+        for part in (*group.findings, *group.consequences, *group.left_out):
+            assert part.reason in text
+        assert all(profile.name in text for profile in group.profiles)
+    assert "alert('x')" in text
+    assert "1% of random orders" in text
+    assert "drift share" in text
+
+
+def test_findings_come_strongest_first_and_are_marked(tmp_path: Path) -> None:
+    findings = (Finding("dead", (3,), "layer", "is weak", 2.0), Finding("tied", (4, 5), "layer", "are equal", 9.0))
+    group = replace(reports.group("layer3"), findings=findings)
+    page = written(reports.report(group), tmp_path)
+    text = said(page)
+    assert text.index("are equal") < text.index("is weak")
+    assert "Open marks: findings, in block 3 (dead), 4 (tied), 5 (tied)." in text
+    plain = written(reports.report(replace(group, findings=())), tmp_path)
+    assert "Open marks" not in plain
+    assert page.count("<use") > plain.count("<use")
+
+
+def test_curves_without_numbers_are_not_drawn(tmp_path: Path) -> None:
+    group = reports.group("layer3", batch=True)
+    empty = replace(group.profiles[0], curves={"norm": (math.nan,) * 12, "increment": (1.0,) * 11}, order=None)
+    passage = replace(group.passage, curves={"stream_norm": (math.inf,) * 13}) if group.passage else None
+    page = written(reports.report(replace(group, profiles=(empty,), passage=passage, left_out=())), tmp_path)
+    assert page.count('<svg class="plot"') == 1
+    assert "undecided" in said(page)
+
+
+def test_a_report_without_evidence_or_consequences_is_still_a_page(tmp_path: Path) -> None:
+    group = reports.group()
+    bare = replace(
+        group, profiles=(), findings=(), consequences=(), left_out=(), weights=replace(group.weights, evidence={})
+    )
+    text = said(written(reports.report(replace(bare, function=bare.weights), notes=()), tmp_path))
+    assert "How it was decided" not in text
+    assert text.count("None.") == 3
+
+
+def test_a_comparison_names_both_networks_and_the_block_that_changed(tmp_path: Path) -> None:
+    base = net()
+    page = write_page(tmp_path / "page.html", compare(base, reports.scaled(base, 3.0, block=7)))
+    text = said(page.read_text(encoding="utf-8"))
+    assert "A: net.safetensors B: net.safetensors" in text
+    assert "block |log(‖B‖/‖A‖)| most in block 7 1.10 attention.query" in text
+
+
+def test_a_timeline_shows_the_verdict_at_every_step(tmp_path: Path) -> None:
+    text = said(write_page(tmp_path / "page.html", trained()).read_text(encoding="utf-8"))
+    assert "0 rough undecided 8 100 rough undecided 8 200 rough undecided 8" in text
+    assert "Layer × time" in text

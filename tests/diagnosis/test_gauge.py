@@ -199,7 +199,7 @@ def test_a_group_without_matrices_or_of_another_model_is_refused():
     model = stored(list(random(4, 20)))
     with pytest.raises(InputError, match="layers: expected a role of matrices, found none"):
         WeightGauge(model, group(4, Role("w", "norm", "gain", "w", (20,))))
-    with pytest.raises(InputError, match=r"model: expected a tensor layers\.0\.other, found none"):
+    with pytest.raises(InputError, match=r"model: expected a parameter or buffer layers\.0\.other, found none"):
         WeightGauge(model, group(4, Role("w", "mlp", "reads", "other", (20, 20))))
 
 

@@ -277,7 +277,9 @@ def _call(model: nn.Module, batch: Any) -> None:
 
 def _whole(known: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in known:
-        raise checks.InputError(f"model: expected a tensor {name}, found none")
+        raise checks.InputError(
+            f"model: expected a parameter or buffer {name}, found none; weights that are computed from others cannot be watched"
+        )
     tensor = known[name]
     # DTensor of fully_shard and tensor parallelism; DeepSpeed's third stage.
     if hasattr(tensor, "placements") or hasattr(tensor, "ds_id"):

@@ -390,7 +390,8 @@ def l2_predict(
     from json import dumps
 
     from deeplimit.checks import positive_int
-    from deeplimit.training.l2 import Reading, Setting, load_function, predict_weight_decay, probe, shrinkage
+    from deeplimit.loading import load_function
+    from deeplimit.training.l2 import Reading, Setting, predict_weight_decay, probe, shrinkage
 
     setting = Setting(learning_rate, momentum, budget, batch_size, classes, train_samples, tokens_per_parameter)
     shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for

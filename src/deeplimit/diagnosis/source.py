@@ -19,6 +19,9 @@ class Source(ABC):
     title: str
     """What the user named: a path, a model's name, a function."""
 
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how it was read, such as what was left out."""
+
     @property
     @abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -31,6 +34,10 @@ class Source(ABC):
         Raises:
             InputError: its numbers cannot be read.
         """
+
+    def read_at(self, name: str, *index: int) -> Tensor:
+        """One entry of a tensor along its first axes; a file need not read the others."""
+        return self.read(name)[index]
 
     @property
     def classes(self) -> Mapping[str, str]:

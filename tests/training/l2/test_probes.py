@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from deeplimit.checks import InputError
-from deeplimit.training.l2 import Curve, Reading, Setting, follow, load_function, probe
+from deeplimit.training.l2 import Curve, Reading, Setting, follow, probe
 from deeplimit.training.l2.probes import outcome
 
 LIMIT = 0.004  # η λ beyond which the training diverges, where it does
@@ -207,40 +206,3 @@ def test_an_error_of_the_training_is_its_own():
 
     with pytest.raises(RuntimeError, match="out of data"):
         follow(train, 0.1, weight_decay=0.1, steps=100)
-
-
-def test_functions_are_loaded_from_files_and_modules(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "beside_it.py").write_text("BEST = 0.7\n")
-    (tmp_path / "my_training.py").write_text(
-        "from beside_it import BEST\nnumber = 3\n"
-        "def train(*, learning_rate, **_): return [(0, 0.1), (1, BEST), (2, learning_rate)]\n"
-    )
-    before = list(sys.path)
-    for place in ("my_training", "my_training.py", str(tmp_path / "my_training.py")):
-        assert follow(load_function(f"{place}:train"), 0.5, weight_decay=0.1, steps=9).accuracies == (0.1, 0.7, 0.5)
-    with pytest.raises(InputError, match="expected a function number in my_training, found 3"):
-        load_function("my_training:number")
-    with pytest.raises(InputError, match=r"expected a function absent in my_training\.py, found None"):
-        load_function("my_training.py:absent")
-    assert sys.path == before
-    monkeypatch.delitem(sys.modules, "my_training")
-    monkeypatch.delitem(sys.modules, "beside_it")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("training", "expected MODULE:function, such as training:train, found 'training'"),
-        (":train", "expected MODULE:function"),
-        ("training:", "expected MODULE:function"),
-        ("no_such_module:train", "expected a module no_such_module; ModuleNotFoundError"),
-        ("nowhere.py:train", "expected a module nowhere.py; FileNotFoundError"),
-        ("broken.py:train", "expected a module broken.py; ZeroDivisionError"),
-    ],
-)
-def test_what_is_no_function_is_refused(tmp_path, monkeypatch, text, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "broken.py").write_text("1 / 0\n")
-    with pytest.raises(InputError, match=message):
-        load_function(text)

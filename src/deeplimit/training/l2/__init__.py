@@ -15,7 +15,7 @@ from deeplimit.training.l2.predict import (
     time_scale_rule,
     transfer,
 )
-from deeplimit.training.l2.probes import Attempt, Curve, Probe, Reading, Train, follow, load_function, probe
+from deeplimit.training.l2.probes import Attempt, Curve, Probe, Reading, Train, follow, probe
 from deeplimit.training.l2.rules import PublishedRule, RobustRule, Rule, RuleState, Signal, Track
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "convert",
     "decay_groups",
     "follow",
-    "load_function",
     "power_law_rule",
     "predict_weight_decay",
     "probe",

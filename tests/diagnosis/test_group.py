@@ -35,3 +35,13 @@ def test_a_fused_tensor_is_turned_and_cut():
 def test_a_role_that_is_not_there_is_named():
     with pytest.raises(InputError, match="role of h: expected one of part"):
         GROUP.role("patt")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"), [("a.w", "h.0.a.w"), ("/a/w", "h.0/a/w"), ("_w", "h.0_w"), ("", "h.0"), ("._w", "h.0._w")]
+)
+def test_a_suffix_with_a_separator_follows_as_it_stands(suffix, name):
+    role = Role("w", "mlp", "reads", suffix, (2, 12))
+    group = Group("h", ("h.0",), (role,))
+    assert group.tensor(0, role) == name
+    assert torch.equal(group.read(Memory({name: STORED}), 0, role), STORED.float())

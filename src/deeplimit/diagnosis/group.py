@@ -34,7 +34,8 @@ class Role:
         name: unique in its group, e.g. `attention.query`, `mlp.up`; the suffix where nothing better is known.
         part: of the block.
         use: see `Use`.
-        suffix: of the tensor's name, after the block's prefix and a dot.
+        suffix: of the tensor's name, after the block's prefix and a dot; with its own separator in front where that is not a dot, empty
+            where the prefix is the whole name.
         shape: of one block's tensor as `[out, in, …]`, after `transposed` and `rows`.
         transposed: stored as `[in, out]`, as in GPT-2's Conv1D.
         rows: of a fused tensor, the ranges of its first axis (after transposing) that are this role's, joined; empty for all.
@@ -112,11 +113,16 @@ class Group:
         checks.one_of(f"role of {self.name}", name, [role.name for role in self.roles])
         return next(role for role in self.roles if role.name == name)
 
+    def tensor(self, block: int, role: Role) -> str:
+        """The name of the tensor that holds one role of one block."""
+        plain = role.suffix and role.suffix[0] not in "./:_-"
+        return f"{self.blocks[block]}.{role.suffix}" if plain else self.blocks[block] + role.suffix
+
     def read(self, source: Source, block: int, role: Role) -> Tensor:
         """One role of one block, `[out, in, …]` in float32 or float64."""
         import torch
 
-        stored = source.read(f"{self.blocks[block]}.{role.suffix}")
+        stored = source.read(self.tensor(block, role))
         tensor = stored.transpose(0, 1) if role.transposed else stored
         if role.rows:
             tensor = torch.cat([tensor[start:end] for start, end in role.rows])

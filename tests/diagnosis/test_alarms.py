@@ -9,8 +9,8 @@ from deeplimit.diagnosis.alarms import SUSTAINED, Alarms, restored
 from deeplimit.diagnosis.gauge import Reading
 
 
-def reading(gains: Iterable[float] = (1.0,) * 5, *, ratio: float = 2.0, increment: float = 1.4) -> Reading:
-    return Reading(tuple(gains), ratio, 0.0, increment, 0.0)
+def reading(gains: Iterable[float] = (1.0,) * 5, *, ratio: float = 2.0, spread: float = 1.0) -> Reading:
+    return Reading(tuple(gains), ratio, 0.0, spread, 1.4, 0.0)
 
 
 def heard(readings: Iterable[Reading], *, alarms: Alarms | None = None, spacing: int = 10) -> list[str]:
@@ -41,10 +41,10 @@ def test_wavering_is_no_change_of_regime(ratios):
     assert heard([reading(ratio=ratio) for ratio in ratios]) == []
 
 
-def test_blocks_that_are_nearly_equal_are_ordered_whatever_their_ratio():
-    almost = [reading(ratio=2.0, increment=1e-4)] * 5
-    assert heard(almost) == []
-    assert "lost their order" in heard([*almost, *[reading(ratio=2.0, increment=0.5)] * SUSTAINED])[0]
+def test_blocks_that_are_nearly_equal_have_no_order_to_lose():
+    almost, apart = reading(ratio=0.2, spread=1e-3), reading(ratio=0.2, spread=0.3)
+    assert heard([*[almost] * 5, *[reading()] * 10]) == []
+    assert "lost their order" in heard([*[apart] * 5, *[reading()] * 10])[0]
 
 
 def test_a_block_that_turns_to_the_identity_is_heard_once_and_again_after_it_has_recovered():

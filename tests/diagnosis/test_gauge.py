@@ -47,6 +47,8 @@ def test_order_and_roughness_are_those_of_a_verdict(weights):
     assert reading.order_ratio == pytest.approx(expected.ratio, rel=1e-4)
     assert expected.roughness is not None
     assert reading.roughness == pytest.approx(expected.roughness.value, abs=1e-3)
+    whole = torch.stack(weights)
+    assert reading.spread == pytest.approx(float((whole - whole.mean(0)).norm() / whole.norm()), rel=1e-4)
 
 
 def test_a_sample_is_close_to_all_of_a_large_tensor():
@@ -158,6 +160,7 @@ def test_what_is_not_finite_is_a_number():
 def test_equal_blocks_have_an_order():
     reading = WeightGauge(stored([random(20, 20)] * 6), group(6, STREAM)).read()
     assert (reading.order_ratio, reading.roughness, reading.increment) == (0.0, 2.0, 0.0)
+    assert reading.spread < 1e-6
 
 
 def test_few_blocks_have_no_roughness():
@@ -169,10 +172,11 @@ def test_few_blocks_have_no_roughness():
 
 
 def test_sums_that_are_not_numbers_stay_so():
-    order, roughness, increment = compared([[math.nan] * 5], 6)
+    order, roughness, spread, increment = compared([[math.nan] * 5], 6)
     assert order == 0.0
     assert math.isnan(roughness)
     assert math.isnan(increment)
+    assert math.isnan(spread)
 
 
 def test_ways_through_a_block():

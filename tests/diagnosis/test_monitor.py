@@ -90,6 +90,18 @@ def test_a_dear_measurement_is_paid_for_by_a_longer_wait(clock):
     assert monitor.overhead <= 0.0101
 
 
+def test_the_blocks_are_found():
+    network = Residual()
+    by_hand, found = monitored(network), DepthMonitor(network)
+    assert found.blocks.blocks == by_hand.blocks.blocks
+    assert found.measurements == by_hand.measurements
+    assert DepthMonitor(nn.ModuleDict({"a": network, "b": Residual(depth=5)}), group="b.blocks").blocks.depth == 5
+    with pytest.raises(InputError, match="group: expected one of blocks; found 'layers'"):
+        DepthMonitor(network, group="layers")
+    with pytest.raises(InputError, match="expected at least 2 blocks of equal structure"):
+        DepthMonitor(nn.Linear(3, 3))
+
+
 def test_a_spacing_may_be_fixed(clock):
     monitor = monitored(every=3, clock=clock)
     assert [monitor.step() for _ in range(7)] == [False, False, True, False, False, True, False]

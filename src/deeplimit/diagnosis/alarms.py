@@ -10,9 +10,9 @@ from typing import Any
 
 from deeplimit.diagnosis.gauge import Reading
 
-ORDERED, RANDOM, EQUAL = 1.0, 1.6, 0.01
-"""Order ratio up to which blocks have an order, from which they have none (2 in the mean); relative increment below which they count as
-equal, and as ordered whatever the ratio."""
+ORDERED, RANDOM, APART = 1.0, 1.6, 0.1
+"""Order ratio up to which blocks have an order, from which they have none (2 in the mean); spread beside the weights from which on that
+is said at all: blocks that are nearly equal have no order to lose."""
 
 LITTLE, FALLEN, RECOVERED = 0.05, 0.1, 0.2
 """A block is the identity at a gain of LITTLE × the median; it has turned so at FALLEN × its own start, and is none any more at RECOVERED ×
@@ -41,9 +41,9 @@ class Alarms:
         recent: step and gains of readings that growth is judged against.
 
     >>> alarms = Alarms()
-    >>> alarms.look(0, Reading((1.0, 1.0, 1.0), 2.0, 0.0, 1.4, 0.0))
+    >>> alarms.look(0, Reading((1.0, 1.0, 1.0), 2.0, 0.0, 1.0, 1.4, 0.0))
     []
-    >>> alarms.look(1, Reading((1.0, math.nan, 1.0), 2.0, 0.0, 1.4, 0.0))
+    >>> alarms.look(1, Reading((1.0, math.nan, 1.0), 2.0, 0.0, 1.0, 1.4, 0.0))
     ['weights of block 1 are not finite at step 1; they were at step 0']
     """
 
@@ -141,9 +141,9 @@ def restored(saved: Mapping[str, Any]) -> Alarms:
 
 def _order(reading: Reading) -> str:
     """`ordered`, `random`, or empty between the two."""
-    if reading.order_ratio <= ORDERED or reading.increment <= EQUAL:
-        return "ordered"
-    return "random" if reading.order_ratio >= RANDOM else ""
+    if reading.spread < APART or ORDERED < reading.order_ratio < RANDOM:
+        return ""
+    return "ordered" if reading.order_ratio <= ORDERED else "random"
 
 
 def _named(blocks: Sequence[int]) -> str:

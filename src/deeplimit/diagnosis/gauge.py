@@ -35,6 +35,7 @@ class Reading:
         order_ratio: Σ‖A_k − A_{k−1}‖² / Σ‖A_k − mean‖², mean over roles: near 2 where neighbours are no closer than others; 0 where all
             are equal.
         roughness: local Hurst index, mean over roles: 0 for white noise, up to 2 for smooth weights; NaN below 5 blocks.
+        spread: (Σ‖A_k − mean‖² / Σ‖A_k‖²)^½, root mean square over roles: how much the blocks differ at all.
         increment: root mean square over k of ‖A_k − A_{k−1}‖ / ‖A_k‖, over roles too.
         movement: ‖A − A_start‖ / ‖A_start‖ of all weights together.
     """
@@ -42,6 +43,7 @@ class Reading:
     gains: tuple[float, ...]
     order_ratio: float
     roughness: float
+    spread: float
     increment: float
     movement: float
 
@@ -96,11 +98,12 @@ class WeightGauge:
         by_role = {role.name: parts[sums + at * depth :][:depth] for at, role in enumerate(roles)}
         now = parts[sums + len(roles) * depth :]
         self.start = self.start or now
-        order, roughness, increment = compared([parts[at : at + 5] for at in range(0, sums, 5)], depth)
+        order, roughness, spread, increment = compared([parts[at : at + 5] for at in range(0, sums, 5)], depth)
         return Reading(
             tuple(self._gain(by_role, block) for block in range(depth)),
             order,
             roughness if depth >= _LAYERS else math.nan,
+            spread,
             increment,
             _distance(now, self.start),
         )
@@ -155,9 +158,9 @@ class WeightGauge:
 def branch_paths(group: Group, matrices: Sequence[Role]) -> list[tuple[str, ...]]:
     """For each way of a block's branch from the stream to the stream, the names of the roles whose sizes multiply.
 
-    A way ends at a role that writes to the stream; it begins at the first role that is paired with it, or reads in the same part, and has
-    what is among hidden units of that part, and the scales, between. A role from the stream to the stream that has no partner is a way by
-    itself. Where nothing is known to write, each matrix is a way.
+    A way ends at a role that writes to the stream; it begins at the first role that is paired with it, or at the last that reads in the
+    same part, and has what is among hidden units of that part, and the scales, between. A role from the stream to the stream that has no
+    partner is a way by itself. Where nothing is known to write, each matrix is a way.
     """
     partners = {pair.second: pair.first for pair in reversed(group.pairs) if not pair.scores}
     partnered = {name for pair in group.pairs for name in (pair.first, pair.second)}
@@ -170,22 +173,24 @@ def branch_paths(group: Group, matrices: Sequence[Role]) -> list[tuple[str, ...]
         def of(use: str, *parts: str) -> list[str]:
             return [role.name for role in group.roles if role.use == use and role.part in (end.part, *parts)]
 
-        begin = [partners[end.name]] if end.name in partners else of("reads")[:1] if end.use == "writes" else []
+        begin = [partners[end.name]] if end.name in partners else of("reads")[-1:] if end.use == "writes" else []
         return (end.name, *begin, *(of("hidden") if begin else []), *of("scale", "scale", "other"))
 
     return [path(role) for role in [role for role in matrices if ends(role)] or matrices]
 
 
-def compared(sums: Sequence[Sequence[float]], depth: int) -> tuple[float, float, float]:
-    """Order ratio, roughness and increment, means over roles, from their sums over depth as `_sums` gives them.
+def compared(sums: Sequence[Sequence[float]], depth: int) -> tuple[float, float, float, float]:
+    """Order ratio, roughness, spread and increment, means over roles, from their sums over depth as `_sums` gives them.
 
-    A role of equal blocks has no order: it takes part in the increment alone.
+    A role of equal blocks has no order: it takes part in spread and increment alone.
     """
-    ratios, indices, increments = [], [], []
+    ratios, indices, spreads, increments = [], [], [], []
     for level, spread, steps, near, far in sums:
         if not level > 0:  # a role that is 0, or not a number
+            spreads.append(level)
             increments.append(level)
             continue
+        spreads.append(spread / level)
         increments.append(steps / (depth - 1) / (level / depth))
         if spread > ROUNDING * level:
             ratios.append(steps / spread)
@@ -193,7 +198,8 @@ def compared(sums: Sequence[Sequence[float]], depth: int) -> tuple[float, float,
             indices.append(math.log2(far / near) / 2)
         elif near <= ROUNDING * level:
             indices.append(2.0)
-    return _mean(ratios, 0.0), _mean(indices, math.nan), math.sqrt(_mean(increments, 0.0))
+    far, near = (math.sqrt(_mean(squares, 0.0)) for squares in (spreads, increments))
+    return _mean(ratios, 0.0), _mean(indices, math.nan), far, near
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from deeplimit import checks
 from deeplimit.diagnosis import alarms, gauge, picture
 from deeplimit.diagnosis.group import Group
+from deeplimit.diagnosis.sources import ModuleSource
+from deeplimit.diagnosis.structure import choose, find_groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +81,7 @@ class DepthMonitor:
 
     Args:
         model: the network, wrapped or not.
-        group: its blocks.
+        group: its blocks, or the name of one of the groups that are found in it; None for the deepest of them.
         batch: inputs that are passed at each measurement; None for weights alone.
         log: called as log(numbers, step): `wandb.log`, `mlflow.log_metrics`, …
         warn: called with a text when something happens that deserves a look; `warnings.warn` of a `DepthWarning` unless given.
@@ -89,12 +91,12 @@ class DepthMonitor:
         clock: seconds, for tests.
 
     Raises:
-        InputError: what cannot be watched: fewer than 3 blocks, no matrices, sharded weights.
+        InputError: what cannot be watched: no blocks or fewer than 3, no matrices, weights that are spread over processes.
     """
 
     model: nn.Module
     _: KW_ONLY
-    group: Group
+    group: Group | str | None = None
     batch: Any = None
     log: Callable[[dict[str, float], int], object] | None = None
     warn: Callable[[str], object] = _warn
@@ -104,22 +106,24 @@ class DepthMonitor:
     clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
-        """Check the numbers, and measure the start."""
+        """Check the numbers, find the blocks, and measure the start."""
+        self._begun = self.clock()
         checks.positive("max_overhead", self.max_overhead)
         if checks.positive_int("history", self.history) < 2:
             raise checks.InputError("history: expected at least 2, for the start and the end, found 1")
         if self.every is not None:
             checks.positive_int("every", self.every)
-        self._begun, self._spent, self._cost = self.clock(), 0.0, 0.0
+        self._model = gauge.unwrapped(self.model)
+        self.blocks = self.group if isinstance(self.group, Group) else _found(self._model, self.group)
         self._steps, self._count, self._stride = 0, 0, 1
         self._alarms = alarms.Alarms()
         self._measurements: list[Measurement] = []
         self._watching = _is_first_process()
         if self._watching:
-            self._model = gauge.unwrapped(self.model)
-            self._gauge = gauge.WeightGauge(self._model, self.group)
+            self._gauge = gauge.WeightGauge(self._model, self.blocks)
             # Not logged: a run that is about to be resumed has logged other steps by now.
-            self._measure(log=False)
+            self._cost = self._measure(log=False)
+        self._spent = self.clock() - self._begun
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -140,19 +144,20 @@ class DepthMonitor:
         self._steps = self._steps + 1 if step is None else step
         due = self._watching and self._due()
         if due:
-            self._measure()
+            self._cost = self._measure()
+            self._spent += self._cost
         return due
 
     def close(self) -> Measurement | None:
         """Measure the end, if the last step was not measured, whatever the budget says; None in processes that do not watch."""
         if self._watching and self._steps > self._measurements[-1].step:
-            self._measure()
+            self._spent += self._measure()
         return self._measurements[-1] if self._measurements else None
 
     def picture(self) -> NDArray[np.float32]:
         """log₁₀ of the gain, or with a batch of ‖update‖ / ‖stream‖, `[blocks, measurements]`; NaN where it is not finite."""
         columns = np.array([measurement.column for measurement in self._measurements], dtype=np.float64)
-        shown: NDArray[np.float32] = np.log10(columns.reshape(-1, self.group.depth).T.clip(_FLOOR)).astype(np.float32)
+        shown: NDArray[np.float32] = np.log10(columns.reshape(-1, self.blocks.depth).T.clip(_FLOOR)).astype(np.float32)
         shown[~np.isfinite(shown)] = np.nan
         return shown
 
@@ -189,9 +194,9 @@ class DepthMonitor:
         if not self._watching or not saved["measurements"]:
             return
         depth = len(saved["measurements"][-1][2])
-        if depth != self.group.depth or len(saved["start"]) != len(self._gauge.start):
+        if depth != self.blocks.depth or len(saved["start"]) != len(self._gauge.start):
             raise checks.InputError(
-                f"state of DepthMonitor: expected {self.group.depth} blocks and {len(self._gauge.start)} entries of the start, "
+                f"state of DepthMonitor: expected {self.blocks.depth} blocks and {len(self._gauge.start)} entries of the start, "
                 f"found {depth} and {len(saved['start'])}"
             )
         self._steps, self._count, self._stride = int(saved["steps"]), int(saved["count"]), int(saved["stride"])
@@ -206,20 +211,20 @@ class DepthMonitor:
             return self._steps - self._measurements[-1].step >= self.every
         return self._spent + self._cost <= self.max_overhead * (self.clock() - self._begun)
 
-    def _measure(self, *, log: bool = True) -> None:
+    def _measure(self, *, log: bool = True) -> float:
+        """Measure, and return the seconds that it took."""
         before = self.clock()
         reading = self._gauge.read()
         scalars, column = _scalars(reading), reading.gains
         if self.batch is not None:
-            column, alignment = gauge.passage(self._model, self.group, batch=self.batch)
+            column, alignment = gauge.passage(self._model, self.blocks, batch=self.batch)
             scalars |= {"depth/update_ratio": statistics.median(column), "depth/alignment": alignment}
         self._keep(Measurement(self._steps, scalars, column))
         for text in self._alarms.look(self._steps, reading):
             self.warn(text)
         if log and self.log is not None:
             self.log({name: number for name, number in scalars.items() if math.isfinite(number)}, self._steps)
-        self._cost = self.clock() - before
-        self._spent += self._cost
+        return self.clock() - before
 
     def _keep(self, measurement: Measurement) -> None:
         """Add the latest; the one before stays where its number is a multiple of the stride."""
@@ -248,6 +253,11 @@ def _scalars(reading: gauge.Reading) -> dict[str, float]:
         "depth/sum_of_gains": sum(gains),
         "depth/movement": reading.movement,
     }
+
+
+def _found(model: nn.Module, name: str | None) -> Group:
+    """The deepest group of a module, of that name where one is given."""
+    return choose(find_groups(ModuleSource(model)), group=name)[0]
 
 
 def _is_first_process() -> bool:

@@ -171,12 +171,12 @@ def test_few_blocks_have_no_roughness():
         WeightGauge(stored(list(random(2, 20, 20))), group(2, STREAM))
 
 
-def test_sums_that_are_not_numbers_stay_so():
-    order, roughness, spread, increment = compared([[math.nan] * 5], 6)
-    assert order == 0.0
-    assert math.isnan(roughness)
-    assert math.isnan(increment)
-    assert math.isnan(spread)
+def test_sums_that_are_not_finite_give_no_number():
+    plain = [4.0, 2.0, 3.0, 1.0, 1.0]
+    assert compared([plain], 4) == pytest.approx((1.5, 0.0, math.sqrt(0.5), 1.0))
+    assert compared([plain, [0.0] * 5], 4) == compared([plain], 4)
+    assert all(math.isnan(number) for number in compared([plain, [math.nan] * 5], 4))
+    assert all(math.isnan(number) for number in compared([plain, [math.inf] * 5], 4))
 
 
 def test_ways_through_a_block():

@@ -273,6 +273,84 @@ def test_weights_that_are_not_finite_are_a_warning_and_no_error():
     json.dumps(monitor.state_dict())
 
 
+def trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int, *, hook: Any = None) -> list[str]:
+    """What is heard of a run of some steps on a small task, measured at every fourth."""
+    heard: list[str] = []
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 6, generator=generator)
+    y = (x @ torch.randn(6, 3, generator=generator)).argmax(1)
+    monitor = DepthMonitor(network, every=4, warn=heard.append)
+    for step in range(steps):
+        rows = torch.randint(400, (16,), generator=generator)
+        loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if hook is not None and step >= steps // 2:
+            hook(network)
+        monitor.step()
+    return heard
+
+
+def small_start(network: Residual) -> None:
+    """Branches that are the identity at first."""
+    for number in range(8):
+        nn.init.zeros_(network.block(number).down.weight)
+
+
+def equal_start(network: Residual) -> None:
+    """Blocks that are copies of one."""
+    for number in range(8):
+        network.block(number).load_state_dict(network.block(0).state_dict())
+
+
+def smooth_start(network: Residual) -> None:
+    """Weights on a line from one to another."""
+    first, last = (network.block(number).state_dict() for number in (0, 7))
+    for k in range(8):
+        network.block(k).load_state_dict({name: first[name].lerp(last[name], k / 7) for name in first})
+
+
+@pytest.mark.parametrize("start", [None, small_start, equal_start, smooth_start])
+@pytest.mark.parametrize("rate", [1e-3, 1e-2])
+def test_ordinary_runs_are_silent(start, rate):
+    network = Residual()
+    if start is not None:
+        start(network)
+    assert trained(network, torch.optim.AdamW(network.parameters(), rate, weight_decay=0.1), 240) == []
+    network = Residual()
+    if start is not None:
+        start(network)
+    assert trained(network, torch.optim.SGD(network.parameters(), 3 * rate, momentum=0.9), 240) == []
+
+
+def fade(network: Residual) -> None:
+    network.block(3).down.weight.data.mul_(0.9)
+
+
+def swell(network: Residual) -> None:
+    network.block(5).down.weight.data.mul_(1.2)
+
+
+def shake(network: Residual) -> None:
+    nudge(network.blocks, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("hook", "text"),
+    [
+        (fade, "block 3 turned to the identity"),
+        (swell, "gains explode in block 5"),
+        (shake, "blocks have lost their order over depth"),
+    ],
+)
+def test_runs_in_which_something_happens_are_not(hook, text):
+    network = Residual()
+    smooth_start(network)
+    heard = trained(network, torch.optim.SGD(network.parameters(), 1e-2), 160, hook=hook)
+    assert [each for each in heard if each.startswith(text)] == heard[:1] != []
+
+
 def test_weights_are_watched_through_wrappers():
     network = Residual()
     compiled: Any = torch.compile(network, backend="eager")

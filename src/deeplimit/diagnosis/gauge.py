@@ -182,13 +182,14 @@ def branch_paths(group: Group, matrices: Sequence[Role]) -> list[tuple[str, ...]
 def compared(sums: Sequence[Sequence[float]], depth: int) -> tuple[float, float, float, float]:
     """Order ratio, roughness, spread and increment, means over roles, from their sums over depth as `_sums` gives them.
 
-    A role of equal blocks has no order: it takes part in spread and increment alone.
+    A role of equal blocks has no order: it takes part in spread and increment alone, one that is 0 in none. Not a number
+    where weights are not finite.
     """
     ratios, indices, spreads, increments = [], [], [], []
     for level, spread, steps, near, far in sums:
-        if not level > 0:  # a role that is 0, or not a number
-            spreads.append(level)
-            increments.append(level)
+        if not math.isfinite(level + spread + steps):
+            return math.nan, math.nan, math.nan, math.nan
+        if level == 0:
             continue
         spreads.append(spread / level)
         increments.append(steps / (depth - 1) / (level / depth))
@@ -225,7 +226,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def passage(model: nn.Module, group: Group, *, batch: Any) -> tuple[tuple[float, ...], float]:
     """How a batch passes: ‖update‖ / ‖stream‖ of each block, and the mean cosine between successive updates.
 
-    The model is in evaluation mode meanwhile, and hooks stand on its blocks for the time of one forward pass without gradients.
+    A block is a submodule with its residual connection: its update is output − input. The model is in evaluation mode meanwhile, and hooks
+    stand on its blocks for the time of one forward pass without gradients.
 
     Args:
         model: not wrapped any more: see `unwrapped`.

@@ -28,7 +28,7 @@ def net() -> Report:
 
 def changed() -> Comparison:
     base = net()
-    moved = {"attention.query": Moved((0.1,) * 11 + (0.0,), (1.0,) * 12)}
+    moved = {"attention.query": Moved((0.1,) * 11 + (0.0,), (1.0,) * 12, (0.1,) * 12, (1.0,) * 12)}
     return compare(base, reports.scaled(base, 3.0, block=7), moved=(moved, {}))
 
 
@@ -144,3 +144,14 @@ def test_numbers_of_a_batch_stand_once(tmp_path: Path) -> None:
     text = said(written(reports.report(replace(group, function=function)), tmp_path))
     assert text.count("drift share") == 1
     assert text.count("halving defect") == 1
+
+
+def test_names_of_a_stranger_do_not_break_the_page(tmp_path: Path) -> None:
+    group = reports.group()
+    odd = [
+        replace(group.profiles[i], name=name) for i, name in enumerate(("a$b_{c", "x" * 300, HOSTILE, "\x1b[2J\x00"))
+    ]
+    page = written(reports.report(replace(group, name=HOSTILE, profiles=tuple(odd))), tmp_path)
+    assert Reader(page).open == []
+    assert "<script" not in page
+    assert page.count('<svg class="plot"') >= 3

@@ -317,6 +317,7 @@ def _panel(curves: Mapping[str, Sequence[float]], key: str, *, findings: Sequenc
     first = int(key in BETWEEN)
     short = {name: name.partition(".")[2] or name for name in curves}
     labels = short if len(set(short.values())) == len(curves) else {name: name for name in curves}
+    labels = {name: _end(label) for name, label in labels.items()}
     lines, marks = [], []
     for name, curve in curves.items():
         lines.append(Curve(range(first, first + len(curve)), curve, labels[name]))
@@ -324,6 +325,11 @@ def _panel(curves: Mapping[str, Sequence[float]], key: str, *, findings: Sequenc
         here = sorted({k for finding in about for k in finding.blocks if first <= k < first + len(curve)})
         marks.append(Curve(here, [curve[k - first] for k in here], labels[name], style="markers"))
     return Panel([*lines, *marks], "block", AXES.get(key, said(key)), yscale=_scale(curves.values()))
+
+
+def _end(name: str) -> str:
+    """The end of a long name: what tells it from others."""
+    return name if len(name) <= LONG else f"…{name[-LONG:]}"
 
 
 def _scale(curves: Iterable[Sequence[float]]) -> Scale:
@@ -370,12 +376,12 @@ def _compared(group: GroupComparison, name: str) -> Section:
 
 
 def _said_view(role: RoleChange) -> str:
-    return role.name if role.view == "raw" else f"{role.name}, {role.view}"
+    return _end(role.name if role.view == "raw" else f"{role.name}, {role.view}")
 
 
 def _moved(group: GroupComparison) -> HeatMap:
     values = [[x if x > 0 else math.nan for x in far.distance] for far in group.moved.values()]
-    return HeatMap(values, list(range(group.blocks)), list(group.moved), "block", "", "‖B − A‖/‖A‖")
+    return HeatMap(values, list(range(group.blocks)), list(map(_end, group.moved)), "block", "", "‖B − A‖/‖A‖")
 
 
 def _picture(
@@ -440,5 +446,5 @@ def _few(roles: Mapping[str, list[float]]) -> Iterator[dict[str, list[float]]]:
 
 
 def _lines(steps: Sequence[int], key: str, *, roles: Mapping[str, list[float]]) -> Panel:
-    curves = [Curve(steps, values, "" if role == "passage" else role) for role, values in roles.items()]
+    curves = [Curve(steps, values, "" if role == "passage" else _end(role)) for role, values in roles.items()]
     return Panel(curves, "step", AXES.get(key, said(key)), yscale=_scale(roles.values()))

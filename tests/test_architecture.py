@@ -530,6 +530,7 @@ def test_importing_is_light(modules):
         ["bench", "--help"],
         ["bench", "--list"],
         ["data", "list"],
+        ["diagnose", "--help"],
     ],
     ids=" ".join,
 )

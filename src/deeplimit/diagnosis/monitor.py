@@ -71,9 +71,9 @@ class DepthMonitor:
     blocks and over time.
 
     The budget: the monitor times itself and the time between its calls, and measures when measurements so far and one more like the last
-    take no more than `max_overhead` of the time since it was made, a quarter kept aside for what it slows beside. The start is measured at once and counts: a run that lasts
-    1/max_overhead measurements has paid for it. `close` measures once more whatever the budget says. On a GPU a measurement waits for
-    the step before it, and counts that time as its own.
+    take no more than `max_overhead` of the time since it was made; it keeps a fifth of that aside for what it slows beside. The start is
+    measured at once and counts: a run that lasts 1/max_overhead measurements has paid for it. `close` measures once more whatever the
+    budget says. On a GPU a measurement waits for the step before it, and counts that time as its own.
 
     From weights alone there are no hooks, and nothing of the model is changed: it works under torch.compile and
     DistributedDataParallel, where process 0 measures and the others do nothing. Weights that are spread over processes (FSDP, DeepSpeed's

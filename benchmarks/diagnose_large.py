@@ -174,7 +174,7 @@ def measured(interpreter: str, code: str, *, path: Path, threads: int) -> Spent:
     return Spent(seconds, processor, largest["RssAnon"], largest["RssFile"], largest["VmRSS"], said)
 
 
-def output_of(file) -> str:  # type: ignore[no-untyped-def]
+def output_of(file) -> str:
     """All that has been written so far."""
     return os.pread(file.fileno(), 2**26, 0).decode()
 

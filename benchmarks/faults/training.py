@@ -54,7 +54,7 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches)
     x, y = next(batches)
     loss = loss_of(network(x), y)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
     return loss.item()

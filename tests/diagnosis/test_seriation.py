@@ -59,8 +59,9 @@ def test_a_block_from_elsewhere_shares_nothing():
     table = drifting(share=1.0)
     table[5], table[:, 5] = 0, 0
     table[5, 5] = 1
-    shares = seriation.shared([table])
+    shares = seriation.shared([table], [1600])
     assert shares is not None
     assert shares.mean[5] == pytest.approx(0)
     assert min(share for block, share in enumerate(shares.mean) if block != 5) > 0.3
-    assert seriation.shared([torch.eye(8, dtype=torch.float64)]) is None
+    assert seriation.shared([table], [4]) is None
+    assert seriation.shared([torch.eye(8, dtype=torch.float64)], [1600]) is None

@@ -9,6 +9,7 @@ from deeplimit import checks
 from deeplimit.diagnosis.consequences import consequences
 from deeplimit.diagnosis.faults import find_faults
 from deeplimit.diagnosis.function import judge_passage
+from deeplimit.diagnosis.multiplier import doubled, multipliers
 from deeplimit.diagnosis.passage import pass_through
 from deeplimit.diagnosis.profiles import observe_weights
 from deeplimit.diagnosis.report import GroupReport, Report, Verdict
@@ -76,10 +77,11 @@ def _source(target: Source | nn.Module | str) -> Source:
 def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | None) -> GroupReport:
     observed = observe_weights(source, group, progress=progress)
     weights, function, passage = judge_weights(observed, group.depth), NO_BATCH, None
+    findings = list(find_faults(observed, group))
     if source.module is not None and batch is not None:
         passage = pass_through(source.module, group.blocks, batch)
         function = judge_passage(passage, group.depth)
-    findings = find_faults(observed, group)
+        findings += doubled(multipliers(source.module, group, batch), observed, group)
     return GroupReport(
         group.name,
         group.blocks,
@@ -88,7 +90,7 @@ def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | Non
         function,
         tuple(one.profile for one in observed),
         passage,
-        findings,
+        tuple(findings),
         consequences(weights, function, passage=passage, findings=findings),
         group.left_out,
     )

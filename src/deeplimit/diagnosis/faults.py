@@ -48,9 +48,9 @@ DEAD, IDENTITY = 1e-3, 0.2
 TIED = 1e-3
 """Distance of two neighbours, beside the median one, below which one is a copy of the other."""
 
-FOREIGN, APART = 0.15, 3.5
+FOREIGN, APART = 0.15, 3.4
 """Share of the median block's cosine with the others below which a block is from elsewhere, at both ends with the nearest one as well; and
-standard deviations that it must lie below the median block's."""
+standard deviations that it must lie below the blocks nearby."""
 
 SURE, EXPLAINED = 5.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
@@ -64,15 +64,15 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
     if group.depth < FEWEST or findings:
         return tuple(findings)
     maps = [one for one in observed if _is_comparable(one, group)]
-    tables = {one.profile.name: table for one in maps if (table := seriation.cosines(one)) is not None}
-    of_stream = [tables[one.profile.name] for one in maps if one.width is not None and one.profile.name in tables]
-    shared = seriation.shared(of_stream)
+    tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
+    of_stream = [(table, one.path.shape[1]) for one, table in tables if one.width is not None]
+    shared = seriation.shared([table for table, _ in of_stream], [entries for _, entries in of_stream])
     findings += _scaled(observed, group)
     findings += _enlarged(observed, group, shared)
     findings += _tied(maps)
     odd = {block for finding in findings for block in finding.blocks}
     findings += _foreign(shared, odd)
-    order = _disordered(list(tables.values()), findings)
+    order = _disordered([table for _, table in tables], findings)
     moved = {block for finding in order for block in finding.blocks}
     # A block in another's place is of another size than those nearby as well: the order explains it.
     rest = [
@@ -226,11 +226,12 @@ def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     """Blocks that have no direction of the stream in common with the others."""
     if shared is None:
         return []
-    usual = 1.4826 * statistics.median(abs(mean - 1) for mean in shared.mean)
+    rests = residuals(shared.mean)
+    usual = 1.4826 * statistics.median(map(abs, rests))
     found = []
     for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
         share = max(mean, nearest) if block in (0, len(shared.mean) - 1) else mean
-        if share < FOREIGN and 1 - mean > APART * usual and block not in odd:
+        if share < FOREIGN and -rests[block] > APART * usual and block not in odd:
             why = f"block {block} shares {max(share, 0.0):.0%} as much of the stream's directions with others as the median block does"
             found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(share, FOREIGN / 100)))
     return found

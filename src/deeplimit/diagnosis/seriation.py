@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from deeplimit.diagnosis.profiles import Observed
 
-SHARED = 0.06
-"""Median cosine from which a map's directions count as shared among the blocks."""
+SHARED, ABOVE = 0.06, 1.5
+"""Median cosine from which a map's directions count as shared among the blocks; and in units of that of two random maps, √(2/entries)."""
 
 CHANCE = 0.02
 """Mean cosine that maps without a common direction may have by chance."""
@@ -65,9 +65,10 @@ class Shares:
     nearest: tuple[float, ...]
 
 
-def shared(tables: Sequence[Tensor]) -> Shares | None:
-    """None where no map has directions in common."""
-    kept = [table for table in tables if float(_means(table).median()) >= SHARED]
+def shared(tables: Sequence[Tensor], entries: Sequence[int]) -> Shares | None:
+    """None where no map has directions in common; `entries` of each map."""
+    levels = [max(SHARED, ABOVE * math.sqrt(2 / count)) for count in entries]
+    kept = [table for table, level in zip(tables, levels, strict=True) if float(_means(table).median()) >= level]
     if not kept:
         return None
     whole = sum(kept[1:], start=kept[0])

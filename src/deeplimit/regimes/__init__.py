@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplimit.networks import effective
+from deeplimit.networks.effective import effective
 from deeplimit.regimes.function import FunctionVerdict
 from deeplimit.regimes.observe import Passage, Runs, observe, passage_of
 from deeplimit.regimes.verdict import Regime, Smoothness, regime, smoothness

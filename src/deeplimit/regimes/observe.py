@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.networks import effective
+from deeplimit.networks.effective import effective
 
 if TYPE_CHECKING:
     from torch import Tensor

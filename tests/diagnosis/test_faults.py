@@ -73,8 +73,8 @@ def test_a_copy_is_found_even_with_its_hidden_units_in_another_order(kind, order
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_block_of_another_network_is_found(kind):
-    other = perceptrons(kind, seed=7)
-    (finding,) = faults(in_block(perceptrons(kind), 5, lambda name, value: other[name]))
+    other = perceptrons(kind, seed=7, width=32)
+    (finding,) = faults(in_block(perceptrons(kind, width=32), 5, lambda name, value: other[name]))
     assert (finding.kind, finding.blocks) == ("foreign", (5,))
 
 

@@ -48,9 +48,9 @@ DEAD, IDENTITY = 1e-3, 0.2
 TIED = 1e-3
 """Distance of two neighbours, beside the median one, below which one is a copy of the other."""
 
-FOREIGN, APART = 0.15, 3.4
-"""Share of the median block's cosine with the others below which a block is from elsewhere, at both ends with the nearest one as well; and
-standard deviations that it must lie below the blocks nearby."""
+FOREIGN, NEAREST_TOO, APART = 0.15, 0.1, 3.4
+"""Share of the median block's cosine with the others below which a block is from elsewhere; at both ends, whose blocks share little, a
+third of that, or NEAREST_TOO even of the nearest block's. Standard deviations that the share must lie below the blocks nearby."""
 
 SURE, EXPLAINED = 5.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
@@ -230,10 +230,11 @@ def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     usual = 1.4826 * statistics.median(map(abs, rests))
     found = []
     for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
-        share = max(mean, nearest) if block in (0, len(shared.mean) - 1) else mean
-        if share < FOREIGN and -rests[block] > APART * usual and block not in odd:
-            why = f"block {block} shares {max(share, 0.0):.0%} as much of the stream's directions with others as the median block does"
-            found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(share, FOREIGN / 100)))
+        end = block in (0, len(shared.mean) - 1)
+        alone = mean < FOREIGN / 3 or max(mean, nearest) < NEAREST_TOO if end else mean < FOREIGN
+        if alone and -rests[block] > APART * usual and block not in odd:
+            why = f"block {block} shares {max(mean, 0.0):.0%} as much of the stream's directions with others as the median block does"
+            found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(mean, FOREIGN / 100)))
     return found
 
 

@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from deeplimit.diagnosis.lightning import DepthMonitorCallback
-from deeplimit.diagnosis.monitor import DepthMonitor
-from deeplimit.diagnosis.transformers import DepthMonitorTrainerCallback
+from deeplimit.diagnosis.watching.lightning import DepthMonitorCallback
+from deeplimit.diagnosis.watching.monitor import DepthMonitor
+from deeplimit.diagnosis.watching.transformers import DepthMonitorTrainerCallback
 
 TURN, WARM, DRAWS = 8, 2, 4000  # steps of a turn; pairs of turns that are not counted; resamplings
 

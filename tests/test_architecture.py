@@ -43,8 +43,9 @@ FLOORS = {
 }  # fmt: skip
 """File or folder of the package -> floor. An import goes to a lower floor or stays in its own folder."""
 
-MEETING_PLACES = {("study", "report"), ("study", "sweeps"), ("__main__", "cli")}
-"""Imports within one floor that are meant. On floor 0 all are, as long as they make no circle."""
+MEETING_PLACES = {("study", "report"), ("study", "sweeps"), ("__main__", "cli"), ("__init__", "diagnosis")}
+"""Imports within one floor that are meant, and `deeplimit.diagnose`, which the package fetches once it is asked for. On floor 0 all are, as
+long as they make no circle."""
 
 TORCH_AT_TOP: dict[str, str] = {
     "networks.module": "subclasses nn.Module; imported inside the method that makes one",
@@ -67,8 +68,11 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ): "the arguments of the recursion, in the order of the formula: f, h, θ, scale",
     ("engines.triton_kernels:*ward", "parameters"): "a kernel takes addresses and numbers, and no objects",
     ("engines.triton_kernels:*", "positional"): "the same",
-    ("diagnosis.group:Group.read", "positional"): "where from, which block, which role: of types that do not mix",
-    ("diagnosis.passage:pass_through", "positional"): "the same: which network, which blocks, what goes in",
+    (
+        "diagnosis.blocks.group:Group.read",
+        "positional",
+    ): "where from, which block, which role: of types that do not mix",
+    ("diagnosis.function.passage:pass_through", "positional"): "the same: which network, which blocks, what goes in",
     ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("*:*.shared", "positional"): "the same",
     ("training.l2.*:*Callback.on_*", "positional"): "a hook of another library, called as that library calls it",

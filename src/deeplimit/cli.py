@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from deeplimit.claims import Claim
     from deeplimit.data.files import FileStatus, SetStatus
     from deeplimit.diagnosis.comparing import Comparison, Timeline
-    from deeplimit.diagnosis.conditions import Condition
     from deeplimit.diagnosis.report import Report
     from deeplimit.diagnosis.tasks import Options
+    from deeplimit.diagnosis.telling.conditions import Condition
     from deeplimit.engines.listing import Listing
     from deeplimit.study import Conclusion, Execution, Request, Subject
     from deeplimit.sweeps import Expectation, Job, Outcome
@@ -394,7 +394,8 @@ def diagnose(
     With two targets, the second is compared with the first; with a folder of checkpoints, diagnosed over training time. docs/diagnose.md
     says more, and what --fail-if takes: weights == rough, findings.dead > 0, max(update_ratio) > 0.5, joined by and, or, not.
     """
-    from deeplimit.diagnosis import conditions, tasks
+    from deeplimit.diagnosis import tasks
+    from deeplimit.diagnosis.telling import conditions
 
     parsed = [conditions.parse(text) for text in fail_if or ()]
     inputs = None if batch is None else _batch(batch)
@@ -426,7 +427,7 @@ def _print_groups(targets: Sequence[str], options: Options, *, json: bool) -> No
     from json import dumps
 
     from deeplimit.diagnosis.tasks import find
-    from deeplimit.diagnosis.text import listing
+    from deeplimit.diagnosis.telling.text import listing
 
     for target in targets:
         groups = find(target, options)[1]
@@ -451,8 +452,8 @@ def _print_diagnosis(found: Report | Comparison | Timeline, *, json: bool) -> No
     from json import dumps
 
     from deeplimit.diagnosis.comparing import Comparison, Timeline
-    from deeplimit.diagnosis.side_by_side import comparison_text, timeline_text
-    from deeplimit.diagnosis.text import text
+    from deeplimit.diagnosis.telling.side_by_side import comparison_text, timeline_text
+    from deeplimit.diagnosis.telling.text import text
 
     if json:
         _say(dumps(found.as_json(), indent=1, ensure_ascii=False))
@@ -466,7 +467,7 @@ def _print_diagnosis(found: Report | Comparison | Timeline, *, json: bool) -> No
 
 def _failed(parsed: Sequence[Condition], report: Report, *, strict: bool) -> int:
     """Say which conditions hold, and which cannot be decided; returns the exit status."""
-    from deeplimit.diagnosis.conditions import judge
+    from deeplimit.diagnosis.telling.conditions import judge
 
     outcomes = [outcome for condition in parsed for outcome in judge(condition, report)]
     for outcome in outcomes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deeplimit.claims import Measured
 from deeplimit.diagnosis import Consequence, Finding, GroupReport, LeftOut, Passage, Profile, Report, Verdict
-from deeplimit.diagnosis.group import Part
+from deeplimit.diagnosis.blocks.group import Part
 from deeplimit.diagnosis.report import FindingKind, FunctionLabel, WeightsLabel
 from deeplimit.regimes import Smoothness
 

@@ -11,7 +11,7 @@ import deeplimit
 from deeplimit.checks import InputError
 from deeplimit.diagnosis.diagnose import diagnose
 from deeplimit.diagnosis.sources import ModuleSource
-from tests.diagnosis.weights import perceptrons
+from tests.diagnosis.drawn import perceptrons
 
 
 class Block(nn.Module):

@@ -6,10 +6,10 @@ libraries.
 
 from __future__ import annotations
 
-from deeplimit.diagnosis.group import Group, LeftOut, Pair, Role
-from deeplimit.diagnosis.monitor import DepthMonitor, DepthWarning, Measurement
+from deeplimit.diagnosis.blocks.group import Group, LeftOut, Pair, Role
 from deeplimit.diagnosis.report import Consequence, Finding, GroupReport, Passage, Profile, Report, Verdict
-from deeplimit.diagnosis.source import Source
+from deeplimit.diagnosis.sources.source import Source
+from deeplimit.diagnosis.watching.monitor import DepthMonitor, DepthWarning, Measurement
 
 __all__ = [
     "Consequence",

@@ -15,9 +15,9 @@ from deeplimit.regimes.verdict import plain
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.diagnosis.group import Group
+    from deeplimit.diagnosis.blocks.group import Group
     from deeplimit.diagnosis.report import GroupReport, Profile, Report
-    from deeplimit.diagnosis.source import Source
+    from deeplimit.diagnosis.sources.source import Source
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
+from deeplimit.diagnosis.blocks.structure import choose, find_groups
 from deeplimit.diagnosis.consequences import consequences
-from deeplimit.diagnosis.faults import find_faults
-from deeplimit.diagnosis.function import judge_passage
-from deeplimit.diagnosis.multiplier import doubled, multipliers
-from deeplimit.diagnosis.passage import pass_through
-from deeplimit.diagnosis.profiles import observe_weights
+from deeplimit.diagnosis.function.multiplier import doubled, multipliers
+from deeplimit.diagnosis.function.passage import pass_through
+from deeplimit.diagnosis.function.verdict import judge_passage
 from deeplimit.diagnosis.report import GroupReport, Report, Verdict
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources import ModuleSource, open_target
-from deeplimit.diagnosis.structure import choose, find_groups
-from deeplimit.diagnosis.verdict import judge_weights
+from deeplimit.diagnosis.sources.source import Source
+from deeplimit.diagnosis.weights.faults import find_faults
+from deeplimit.diagnosis.weights.profiles import observe_weights
+from deeplimit.diagnosis.weights.verdict import judge_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from deeplimit.diagnosis.group import Group
+    from deeplimit.diagnosis.blocks.group import Group
 
     Progress = Callable[[int, int], None]
 
@@ -81,7 +81,7 @@ def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | Non
     if source.module is not None and batch is not None:
         passage = pass_through(source.module, group.blocks, batch)
         function = judge_passage(passage, group.depth)
-        findings += doubled(multipliers(source.module, group, batch), observed, group)
+        findings += doubled(multipliers(source.module, group, batch=batch), observed, group=group)
     return GroupReport(
         group.name,
         group.blocks,

@@ -11,8 +11,8 @@ from deeplimit.regimes import regime
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.diagnosis.group import Group
-    from deeplimit.diagnosis.source import Source
+    from deeplimit.diagnosis.blocks.group import Group
+    from deeplimit.diagnosis.sources.source import Source
     from deeplimit.regimes import Regime
 
 FEWEST = 3

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from deeplimit.claims import Measured
-from deeplimit.diagnosis.group import LeftOut, Part
+from deeplimit.diagnosis.blocks.group import LeftOut, Part
 from deeplimit.regimes import Smoothness
 from deeplimit.regimes.verdict import plain
 

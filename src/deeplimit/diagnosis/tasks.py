@@ -12,9 +12,9 @@ from deeplimit.diagnosis.checkpoints import checkpoints
 from deeplimit.diagnosis.comparing import Comparison, Timeline, compare, over_time, weight_changes
 
 if TYPE_CHECKING:
-    from deeplimit.diagnosis.group import Group
+    from deeplimit.diagnosis.blocks.group import Group
     from deeplimit.diagnosis.report import Report
-    from deeplimit.diagnosis.source import Source
+    from deeplimit.diagnosis.sources.source import Source
     from deeplimit.regimes import Regime
 
     Found = tuple[Source, tuple[Group, ...]]
@@ -45,8 +45,8 @@ def find(target: str, options: Options) -> Found:
     Raises:
         InputError: it cannot be read, or nothing in it is recognised.
     """
+    from deeplimit.diagnosis.blocks.structure import choose, find_groups
     from deeplimit.diagnosis.sources import open_target
-    from deeplimit.diagnosis.structure import choose, find_groups
 
     source = open_target(target, download=options.download)
     return source, choose(find_groups(source), group=options.group, roles=options.roles or None)

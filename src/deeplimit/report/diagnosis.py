@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deeplimit.diagnosis.comparing import Comparison, Timeline
-from deeplimit.diagnosis.text import QUESTIONS, blocks, finite, header, said
+from deeplimit.diagnosis.telling.text import QUESTIONS, blocks, finite, header, said
 from deeplimit.figures import Curve, HeatMap, Panel
 from deeplimit.records.writing import write_text
 from deeplimit.regimes.verdict import ALONE

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.reading import bad, beside, json_file, listed
+from deeplimit.diagnosis.sources.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor

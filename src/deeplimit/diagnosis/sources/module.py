@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.reading import computable, listed
+from deeplimit.diagnosis.sources.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.module import ModuleSource
 from deeplimit.diagnosis.sources.reading import bad
+from deeplimit.diagnosis.sources.source import Source
 from deeplimit.loading import load_function
 
 LIBRARIES = ("timm", "transformers")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.reading import LONGEST, bad, computable, listed, parsed, short
+from deeplimit.diagnosis.sources.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.reading import listed
+from deeplimit.diagnosis.sources.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

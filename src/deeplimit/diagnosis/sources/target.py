@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.folder import FolderSource
 from deeplimit.diagnosis.sources.named import LIBRARIES, from_function, from_name, from_timm, from_transformers
 from deeplimit.diagnosis.sources.onnx_file import OnnxSource
 from deeplimit.diagnosis.sources.reading import LONGEST, bad
 from deeplimit.diagnosis.sources.safetensor_file import SafetensorsSource
+from deeplimit.diagnosis.sources.source import Source
 from deeplimit.diagnosis.sources.stacked import StackedSource, is_stacked
 from deeplimit.diagnosis.sources.torch_file import PICKLE, ZIP, StateDictSource
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.source import Source
 from deeplimit.diagnosis.sources.reading import bad, computable, listed, short
+from deeplimit.diagnosis.sources.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor

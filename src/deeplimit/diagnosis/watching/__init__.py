@@ -1,0 +1,3 @@
+"""Depth watched while a network trains."""
+
+from __future__ import annotations

@@ -1,0 +1,250 @@
+"""Single blocks that do not fit the others: dead, of another size, noisy, tied, out of order, or from another network.
+
+Nothing is known of what a block should be but the other blocks. Sizes are compared with the blocks nearby: the residual of a block is the
+logarithm of a norm less the median of those of the four nearest blocks. Directions are compared with all blocks (`seriation`).
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from deeplimit.diagnosis.report import Finding
+from deeplimit.diagnosis.weights import seriation
+from deeplimit.diagnosis.weights.profiles import MATRICES
+from deeplimit.diagnosis.weights.verdict import FEWEST, listed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deeplimit.diagnosis.blocks.group import Group, Role
+    from deeplimit.diagnosis.weights.profiles import Observed
+    from deeplimit.diagnosis.weights.seriation import Shares
+
+    Curves = Mapping[str, Sequence[float]]
+
+NEAREST = 4
+"""Blocks that a block's size is compared with."""
+
+FACTOR, END = 6.0, 1.5
+"""A residual counts from FACTOR times the usual one on, as standard deviations go; the size of one
+part at both ends of a network, where blocks differ for good reasons, from END times as much."""
+
+SIZE = math.log(1.8)
+"""Least residual that is another size."""
+
+NOISE = 0.15, 0.1
+"""Least residual of every one of n matrices that is noise on top, a + b/n: noise of a matrix's own norm makes it ½ log 2 = 0.35."""
+
+SUSPECT = 0.1
+"""Change of shared directions, or of their number, that tells noise from a mere factor."""
+
+DEAD, IDENTITY = 1e-3, 0.2
+"""Size beside the blocks nearby below which a block is dead, or close to the identity."""
+
+TIED = 1e-3
+"""Distance of two neighbours, beside the median one, below which one is a copy of the other."""
+
+FOREIGN, NEAREST_TOO, APART = 0.15, 0.1, 3.4
+"""Share of the median block's cosine with the others below which a block is from elsewhere; at both ends, whose blocks share little, a
+third of that, or NEAREST_TOO even of the nearest block's. Standard deviations that the share must lie below the blocks nearby."""
+
+SURE, EXPLAINED = 5.0, 3.2
+"""Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
+
+TINY = 1e-300
+
+
+def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ...]:
+    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite."""
+    findings = list(_not_finite(observed, group.depth))
+    if group.depth < FEWEST or findings:
+        return tuple(findings)
+    maps = [one for one in observed if _is_comparable(one, group)]
+    tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
+    of_stream = [(table, one.path.shape[1]) for one, table in tables if one.width is not None]
+    shared = seriation.shared([table for table, _ in of_stream], [entries for _, entries in of_stream])
+    findings += _scaled(observed, group)
+    findings += _enlarged(observed, group, shared)
+    findings += _tied(maps)
+    odd = {block for finding in findings for block in finding.blocks}
+    findings += _foreign(shared, odd)
+    order = _disordered([table for _, table in tables], findings)
+    moved = {block for finding in order for block in finding.blocks}
+    # A block in another's place is of another size than those nearby as well: the order explains it.
+    rest = [
+        one for one in findings if one.kind not in ("scale", "rough", "identity") or not moved.issuperset(one.blocks)
+    ]
+    return tuple(sorted(rest + order, key=lambda found: -found.strength))
+
+
+def residuals(values: Sequence[float]) -> list[float]:
+    """Each value less the median of the nearest others; at equal distance those on both sides.
+
+    >>> residuals([1.0, 2.0, 3.0, 9.0, 5.0, 6.0, 7.0])
+    [-3.0, -2.0, -0.5, 5.0, -1.5, 0.0, 1.5]
+    """
+    found = []
+    for block, value in enumerate(values):
+        others = sorted((abs(block - other), other) for other in range(len(values)) if other != block)
+        found.append(value - statistics.median(values[other] for _, other in others[:NEAREST]))
+    return found
+
+
+def _threshold(rest: Sequence[float], least: float, *, end: float = END) -> list[float]:
+    """From which size on a residual of each block counts."""
+    usual = 1.4826 * statistics.median(map(abs, rest))
+    middle = max(least, FACTOR * usual)
+    return [middle * end if block in (0, len(rest) - 1) else middle for block in range(len(rest))]
+
+
+def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
+    for one in observed:
+        broken = tuple(block for block in range(depth) if not one.finite[block])
+        if broken and one.profile.view == "raw":
+            where = f"{one.profile.name} of block {listed(broken)} has numbers that are not finite"
+            yield Finding("not finite", broken, one.profile.name, where, math.inf)
+
+
+def _is_comparable(one: Observed, group: Group) -> bool:
+    """Whether no order of hidden units shows in it."""
+    if one.profile.view != "raw":
+        return one.profile.view == "invariant"
+    return group.role(one.profile.name).use in ("gain", "bias", "stream", "scale", "other")
+
+
+# ------------------------------------------------------------------------------------------------------------------ size
+
+
+def _log_norms(observed: Sequence[Observed], group: Group, *uses: str) -> dict[str, list[float]]:
+    """Role -> logarithm of its norm in each block."""
+    raw = [one.profile for one in observed if one.profile.view == "raw" and group.role(one.profile.name).use in uses]
+    return {one.name: [math.log(max(norm, TINY)) for norm in one.curves["norm"]] for one in raw}
+
+
+def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, list[list[float]]]]:
+    """What a multiplier of a branch would be seen in: all that a part writes to the stream, or the gain of a norm.
+
+    Beside what a part writes stands the ratio to what it reads: a block may be larger than others as a whole.
+    """
+    norms = _log_norms(observed, group, "writes", "stream", "bias", "gain", "reads")
+    norms = {role.name: norms[role.name] for role in group.roles if role.name in norms and _is_outlet(role)}
+    sets: dict[str, list[list[float]]] = collections.defaultdict(list)
+    reads: dict[str, list[list[float]]] = collections.defaultdict(list)
+    for role in group.roles:
+        if role.name in norms and role.use == "reads":
+            reads[role.part].append(norms[role.name])
+        elif role.name in norms:
+            sets[role.suffix.rpartition(".")[0] if role.part == "norm" else role.part].append(norms[role.name])
+    for name, curves in sets.items():
+        if name in reads:
+            read = [statistics.mean(column) for column in zip(*reads[name], strict=True)]
+            curves.append([own - other for own, other in zip(curves[0], read, strict=True)])
+        yield name, curves
+
+
+def _is_outlet(role: Role) -> bool:
+    """All but the bias of a norm, which may have any size beside its gain."""
+    return role.part != "norm" or role.use == "gain"
+
+
+def _scaled(observed: Sequence[Observed], group: Group) -> list[Finding]:
+    """Blocks in which all that leaves a branch is larger or smaller than nearby by a common factor."""
+    found = []
+    for where, curves in _outlets(observed, group):
+        common = [_common(column) for column in zip(*map(residuals, curves), strict=True)]
+        for block, (rest, limit) in enumerate(zip(common, _threshold(common, SIZE), strict=True)):
+            if abs(rest) >= limit:
+                found.append(_of_size(where, block, rest, strength=abs(rest) / limit))
+    return found
+
+
+def _common(rests: Sequence[float]) -> float:
+    """The residual that all have in common: the smallest, where all have the same sign."""
+    low, high = min(rests), max(rests)
+    return low if low > 0 else high if high < 0 else 0.0
+
+
+def _of_size(where: str, block: int, rest: float, *, strength: float) -> Finding:
+    factor = math.exp(rest)
+    if factor <= DEAD:
+        return Finding("dead", (block,), where, f"{where} of block {block} adds nothing to the stream", strength)
+    said = f"what {where} of block {block} adds is {factor:.2g} times the size of that of the blocks nearby"
+    return Finding("identity" if factor <= IDENTITY else "scale", (block,), where, said, strength)
+
+
+def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None) -> list[Finding]:
+    """Blocks all of whose matrices are larger than nearby: by noise, or by a factor."""
+    norms = _log_norms(observed, group, *MATRICES)
+    if not norms:
+        return []
+    common = [min(column) for column in zip(*map(residuals, norms.values()), strict=True)]
+    spread = [
+        residuals([math.log(max(count, TINY)) for count in one.profile.curves["participation"]])
+        for one in observed
+        if one.profile.name in norms and one.profile.view == "raw"
+    ]
+    wider = [statistics.mean(column) for column in zip(*spread, strict=True)]
+    apart = [0.0] * group.depth if shared is None else residuals(shared.mean)
+    apart[0] = apart[-1] = 0.0  # blocks at the ends share less anyway
+    least, more = NOISE
+    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms), end=1.0)
+    found = []
+    for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
+        if rest < limit:
+            continue
+        noisy = wider[block] >= SUSPECT or apart[block] <= -SUSPECT
+        why = f"all matrices of block {block} are larger than nearby by {math.exp(rest):.2f} times or more"
+        why += ", and have less in common with those of other blocks: noise on top" if noisy else ""
+        found.append(Finding("rough" if noisy else "scale", (block,), "all matrices", why, rest / limit))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------ directions
+
+
+def _tied(maps: Sequence[Observed]) -> list[Finding]:
+    """Neighbours that are equal where others are not."""
+    ratios: list[list[float]] = []
+    for one in maps:
+        steps = one.path.diff(dim=0).norm(dim=1)
+        usual = float(steps.median())
+        if usual > 0 and one.profile.order is not None and one.profile.order.ratio > 0:
+            ratios.append((steps / usual).tolist())
+    found = []
+    for block, column in enumerate(zip(*ratios, strict=True)):
+        if max(column) < TIED:
+            why = f"blocks {block} and {block + 1} are equal, and other neighbours are not"
+            found.append(Finding("tied", (block, block + 1), "all weights", why, TIED / max(max(column), TIED**2)))
+    return found
+
+
+def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
+    """Blocks that have no direction of the stream in common with the others."""
+    if shared is None:
+        return []
+    rests = residuals(shared.mean)
+    usual = 1.4826 * statistics.median(map(abs, rests))
+    found = []
+    for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
+        end = block in (0, len(shared.mean) - 1)
+        alone = mean < FOREIGN / 3 or max(mean, nearest) < NEAREST_TOO if end else mean < FOREIGN
+        if alone and -rests[block] > APART * usual and block not in odd:
+            why = f"block {block} shares {max(mean, 0.0):.0%} as much of the stream's directions with others as the median block does"
+            found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(mean, FOREIGN / 100)))
+    return found
+
+
+def _disordered(tables: Sequence[Tensor], findings: Sequence[Finding]) -> list[Finding]:
+    """Blocks that should stand elsewhere, by what they share with others; not asked where one of them shares nothing."""
+    if any(finding.kind in ("dead", "tied", "foreign") for finding in findings):
+        return []
+    best = seriation.order_of(tables)
+    if best is None or not best.moved or best.likelihood < SURE or best.explained * len(best.order) < EXPLAINED:
+        return []
+    places = ", ".join(f"{best.order[place]} at {place}" for place in best.moved)
+    why = f"blocks would fit better in another order: {places} (log-likelihood ratio {best.likelihood:.0f})"
+    return [Finding("order", best.moved, "all weights", why, best.likelihood / SURE)]

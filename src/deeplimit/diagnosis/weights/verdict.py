@@ -1,0 +1,127 @@
+"""The verdict on the weights of one trained network: are they a function of depth?
+
+Every role or pair that no permutation of hidden units changes is asked two things. Does the order of the blocks matter: is the ratio of
+neighbours' distances to all distances smaller than in 99 of 100 random orders? And if it does, is the path smooth at the scale of a block,
+by its pooled roughness? (`regimes.smoothness`, the same as for networks of several depths.) The labels:
+
+    tied        all blocks are equal
+    smooth      the order matters, and blocks change slowly from one to the next
+    rough       the order matters, but neighbours differ by noise on top of a trend, or by a rough path
+    no order    the blocks cannot be told from the same blocks in a random order
+    mixed       some roles one, some another
+    undecided   fewer than 6 blocks, or most roles undecided
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deeplimit.claims import Measured
+from deeplimit.diagnosis.report import Verdict
+from deeplimit.fits import half_width
+from deeplimit.regimes.weights import said
+from deeplimit.statistics.roughness import ROUNDING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deeplimit.diagnosis.weights.profiles import Observed
+
+FEWEST = 6
+"""Comparable blocks below which there is no verdict."""
+
+CHANGES = {
+    "tied": "training the blocks apart",
+    "smooth": "a start from independent layers, or steps so large that neighbouring blocks are pulled apart",
+    "rough": "a start from equal layers and a multiplier of 1/L lead to smooth weights (Marion et al. 2024); a trained network cannot be "
+    "made smooth",
+    "no order": "a start from equal or slowly varying layers; longer training seldom brings an order about",
+    "mixed": "looking at single roles: each has its own label below",
+}
+
+
+def judge_weights(observed: Sequence[Observed], depth: int) -> Verdict:
+    """The verdict on a group of `depth` blocks, of which this was observed."""
+    if depth < FEWEST:
+        return _undecided(
+            f"{depth} comparable blocks: an order among fewer than {FEWEST} says nothing", "a deeper network"
+        )
+    deciding = [one for one in observed if one.decides and one.profile.order is not None]
+    broken = [block for block in range(depth) if not all(one.finite[block] for one in deciding)]
+    if broken:
+        return _undecided(f"weights of block {listed(broken)} are not finite", "finite weights")
+    if not deciding:
+        return _undecided("no role has weights that could be compared from block to block", "other roles (`--role`)")
+    evidence = {f"{one.profile.name}: order ratio": order_ratio(one.path) for one in deciding}
+    for one in deciding:
+        if one.profile.order is not None and one.profile.order.roughness is not None:
+            evidence[f"{one.profile.name}: roughness"] = one.profile.order.roughness
+    label, reason = _label(deciding)
+    if label == "undecided":
+        return Verdict(label, reason, "more blocks, or other roles (`--role`)", evidence)
+    return Verdict(label, reason, CHANGES[label], evidence)
+
+
+def _label(deciding: Sequence[Observed]) -> tuple[str, str]:
+    if all(_is_tied(one.path) for one in deciding):
+        return "tied", "all blocks are equal up to rounding"
+    by_label: dict[str, list[Observed]] = collections.defaultdict(list)
+    for one in deciding:
+        by_label[one.profile.order.label if one.profile.order is not None else "undecided"].append(one)
+    unclear = by_label.pop("undecided", [])
+    if len(unclear) >= len(deciding) - len(unclear):
+        return "undecided", f"{len(unclear)} of {len(deciding)} roles are undecided: {'; '.join(map(_why, unclear))}"
+    if len(by_label) > 1:
+        parts = (f"{label}: {', '.join(one.profile.name for one in ones)}" for label, ones in by_label.items())
+        return "mixed", "; ".join(parts)
+    ((label, ones),) = by_label.items()
+    return label, f"{_MEANS[label]} ({'; '.join(map(_why, ones))})"
+
+
+_MEANS = {
+    "smooth": "neighbouring blocks are close, and change slowly with depth",
+    "rough": "neighbouring blocks share a trend, but differ by noise from one to the next",
+    "no order": "neighbouring blocks are no closer to each other than blocks far apart",
+}
+
+
+def _why(one: Observed) -> str:
+    order = one.profile.order
+    assert order is not None
+    what = f"{one.profile.name}: order ratio {order.ratio:.2f} of 2, p = {order.p_value:.2g}"
+    return what if order.roughness is None else f"{what}, roughness {said(order.roughness)}"
+
+
+def order_ratio(path: Tensor) -> Measured:
+    """Σ‖A_k − A_{k−1}‖² / Σ‖A_k − mean‖² of a path `[L, P]`, near 2 for a random order, with its jackknife interval over blocks."""
+    import torch
+
+    count = len(path)
+    whole = _ratio(path)
+    if count < 4 or not math.isfinite(whole):
+        return Measured(whole, -math.inf, math.inf, count, "too few blocks for an interval")
+    keep = ~torch.eye(count, dtype=torch.bool)
+    pseudo = [count * whole - (count - 1) * _ratio(path[row]) for row in keep]
+    half = half_width(pseudo)
+    return Measured(whole, max(0.0, whole - half), whole + half, count, f"95% jackknife over {count} blocks")
+
+
+def _ratio(path: Tensor) -> float:
+    total = float((path - path.mean(0)).square().sum())
+    return float(path.diff(dim=0).square().sum()) / total if total > ROUNDING * float(path.square().sum()) else 0.0
+
+
+def _is_tied(path: Tensor) -> bool:
+    return float((path - path.mean(0)).square().sum()) <= ROUNDING * float(path.square().sum())
+
+
+def _undecided(reason: str, change: str) -> Verdict:
+    return Verdict("undecided", reason, change)
+
+
+def listed(blocks: Sequence[int]) -> str:
+    """Numbers of blocks in words."""
+    return ", ".join(map(str, blocks))

@@ -72,6 +72,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("*:*.stacked", "positional"): "an interface in one line: branch, depth, stream",
     ("*:*.shared", "positional"): "the same",
     ("training.l2.*:*Callback.on_*", "positional"): "a hook of another library, called as that library calls it",
+    ("diagnosis.*:*Callback.on_*", "positional"): "the same",
     ("training.optimizers:*.update", "positional"): "an interface in one line: network, parameters, gradients, slots",
     (
         "report.write:write_report",
@@ -529,6 +530,7 @@ def test_importing_is_light(modules):
         ["bench", "--help"],
         ["bench", "--list"],
         ["data", "list"],
+        ["diagnose", "--help"],
     ],
     ids=" ".join,
 )

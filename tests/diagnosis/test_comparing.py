@@ -144,3 +144,17 @@ def test_both_are_plain_json():
     assert line["format"] == "deeplimit.timeline/1"
     assert line["groups"][0]["weights"] == ["rough", "rough"]
     json.dumps([changed, line], allow_nan=False)
+
+
+def test_a_small_tensor_that_moved_far_does_not_outweigh_a_large_one():
+    group = Group("h", ("h.0", "h.1"), (Role("w", "mlp", "stream", "w", (2,)), Role("b", "mlp", "bias", "b", (2,))))
+    a = {"h.0.w": torch.tensor([30.0, 40.0]), "h.0.b": torch.zeros(2), "h.1.w": torch.tensor([30.0, 40.0])}
+    a["h.1.b"] = torch.zeros(2)
+    b = {**a, "h.0.b": torch.tensor([0.0, 5.0]), "h.1.w": torch.tensor([40.0, 30.0])}
+    moved = weight_changes((Memory(a), group), (Memory(b), group))
+    assert moved["b"].distance == (math.inf, 0.0)
+    two = reports.report(reports.group(depth=2))
+    first, second = compare(two, two, moved=(moved,)).groups[0].changed
+    assert (first.block, first.where) == (1, "w")
+    assert first.size == pytest.approx(200**0.5 / 50)
+    assert (second.where, second.size) == ("b", 0.1)

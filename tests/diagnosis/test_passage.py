@@ -52,6 +52,13 @@ def test_a_straight_path():
     assert found.curves["branch_gain"] == pytest.approx([0] * 8, abs=1e-4)
 
 
+def test_one_number_of_one_input():
+    found = pass_through(chain([[1.0]] * 6), paths(6), torch.ones(1, 1))
+    assert found.numbers["drift_share"].value == 1
+    assert found.numbers["path_length"].note == "one input: no interval"
+    assert "hurst" not in found.numbers
+
+
 def test_orthogonal_updates():
     found = pass_through(chain(torch.eye(8)), paths(8), inputs(8))
     numbers = {name: round(number.value, 6) for name, number in found.numbers.items()}
@@ -113,6 +120,8 @@ def test_masked_tokens_are_left_out():
     assert first.curves["stream_norm"] == second.curves["stream_norm"]
     whole = pass_through(network, names, {"x": other, "attention_mask": torch.ones(4, 6)}, removals=False)
     assert whole.curves["stream_norm"] != first.curves["stream_norm"]
+    with pytest.raises(InputError, match="at least one position that is not masked, found none"):
+        pass_through(network, names, {"x": x, "attention_mask": 0 * mask})
 
 
 def test_large_states_are_sampled():

@@ -32,7 +32,7 @@ def test_what_changed_is_shown_within_80_columns():
 
 
 def test_weights_that_moved_are_shown_beside_their_role():
-    moved = {"mlp.up": Moved((0.25,) * 12, (0.75,) * 12)}
+    moved = {"mlp.up": Moved((0.25,) * 12, (0.75,) * 12, (0.0,) * 12, (1.0,) * 12)}
     said = shown(comparison_text(compare(BASE, BASE, moved=(moved, {}))))
     row = next(line.split() for line in said.splitlines() if line.startswith("mlp.up "))
     assert row[-2:] == ["0.25", "0.75"]

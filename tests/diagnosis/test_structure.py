@@ -187,6 +187,8 @@ def test_choosing_a_group_and_roles_keeps_the_pairs_that_are_whole():
         ({"a.0.weight": (4,), "a.1.weight": (4,)}, r"a.#.weight \(2 × \[4\]\)"),
         ({"a.0.weight": (6, 4), "a.1.weight": (6, 4), "a.2.weight": (6, 4)}, r"\(3 × \[6, 4\]\)"),
         ({"a.0.weight": (4, 4), "a.1.weight": (4, 4)}, r"\(2 × \[4, 4\]\)"),
+        ({f"a.{k}.weight": (0, 0) for k in range(3)}, r"\(3 × \[0, 0\]\)"),
+        ({f"{'1.' * 5000}{k}.weight": (4, 4) for k in range(3)}, "3 tensors"),
         ({f"a.{'9' * 5000}{k}.weight": (4, 4) for k in range(3)}, "3 tensors"),
     ],
 )

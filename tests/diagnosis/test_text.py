@@ -108,6 +108,9 @@ def test_a_spark_keeps_what_is_odd():
     assert spark([]) == ""
     assert spark([0.0, 0.0]) == "▁▁"
     assert spark([math.nan] * 3) == "×××"
+    assert spark([-1.0, 0.0, 1.0]) == "▁▅█"
+    assert spark([5.0]) == "█"
+    assert spark([-5.0]) == "▁"
     assert "×" in spark([1.0] * 30 + [math.inf] + [1.0] * 9)
 
 

@@ -28,7 +28,7 @@ def net() -> Report:
 
 def changed() -> Comparison:
     base = net()
-    moved = {"attention.query": Moved((0.1,) * 11 + (0.0,), (1.0,) * 12)}
+    moved = {"attention.query": Moved((0.1,) * 11 + (0.0,), (1.0,) * 12, (0.1,) * 12, (1.0,) * 12)}
     return compare(base, reports.scaled(base, 3.0, block=7), moved=(moved, {}))
 
 
@@ -38,7 +38,8 @@ def trained() -> Timeline:
 
 @pytest.fixture(scope="module", params=["report", "comparison", "timeline"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    found = {"report": net, "comparison": changed, "timeline": trained}[request.param]()
+    pages: dict[str, Report | Comparison | Timeline] = {"report": net(), "comparison": changed(), "timeline": trained()}
+    found = pages[request.param]
     path = tmp_path_factory.mktemp("pages") / "page.html"
     assert write_page(path, found) == path
     return path.read_text(encoding="utf-8")
@@ -75,8 +76,8 @@ def test_the_page_says_all_that_the_report_does(tmp_path: Path) -> None:
         for verdict in (group.weights, group.function):
             assert verdict.label in text
             assert f"What would change it: {verdict.change}" in text
-        for part in (*group.findings, *group.consequences, *group.left_out):
-            assert part.reason in text
+        reasons = [f.reason for f in group.findings] + [c.reason for c in group.consequences]
+        assert all(reason in text for reason in (*reasons, *(row.reason for row in group.left_out)))
         assert all(profile.name in text for profile in group.profiles)
     assert "alert('x')" in text
     assert "1% of random orders" in text
@@ -126,3 +127,31 @@ def test_a_timeline_shows_the_verdict_at_every_step(tmp_path: Path) -> None:
     text = said(write_page(tmp_path / "page.html", trained()).read_text(encoding="utf-8"))
     assert "0 rough undecided 8 100 rough undecided 8 200 rough undecided 8" in text
     assert "Layer × time" in text
+
+
+def test_a_curve_of_two_views_is_drawn_once(tmp_path: Path) -> None:
+    group = reports.group()
+    raw = replace(group.profiles[0], curves={"norm": tuple(map(float, range(1, 13)))})
+    views = (raw, replace(raw, view="invariant"), replace(raw, view="aligned", curves={"norm": (2.0,) * 12}))
+    page = written(reports.report(replace(group, profiles=views)), tmp_path)
+    assert page.count('<svg class="plot"') == 2
+
+
+def test_numbers_of_a_batch_stand_once(tmp_path: Path) -> None:
+    group = reports.group(batch=True)
+    assert group.passage is not None
+    function = replace(group.function, evidence={"drift_share": group.passage.numbers["drift_share"]})
+    text = said(written(reports.report(replace(group, function=function)), tmp_path))
+    assert text.count("drift share") == 1
+    assert text.count("halving defect") == 1
+
+
+def test_names_of_a_stranger_do_not_break_the_page(tmp_path: Path) -> None:
+    group = reports.group()
+    odd = [
+        replace(group.profiles[i], name=name) for i, name in enumerate(("a$b_{c", "x" * 300, HOSTILE, "\x1b[2J\x00"))
+    ]
+    page = written(reports.report(replace(group, name=HOSTILE, profiles=tuple(odd))), tmp_path)
+    assert Reader(page).open == []
+    assert "<script" not in page
+    assert page.count('<svg class="plot"') >= 3

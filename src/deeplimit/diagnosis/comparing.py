@@ -13,6 +13,8 @@ from deeplimit.diagnosis.report import Finding, Verdict
 from deeplimit.regimes.verdict import plain
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from deeplimit.diagnosis.group import Group
     from deeplimit.diagnosis.report import GroupReport, Profile, Report
     from deeplimit.diagnosis.source import Source
@@ -25,10 +27,14 @@ class Moved:
     Args:
         distance: ‖B_k − A_k‖ / ‖A_k‖.
         cosine: of the angle between A_k and B_k.
+        step: ‖B_k − A_k‖.
+        size: ‖A_k‖.
     """
 
     distance: tuple[float, ...]
     cosine: tuple[float, ...]
+    step: tuple[float, ...]
+    size: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class BlockChange:
 
     Args:
         block: its number.
-        size: the largest distance ‖B − A‖/‖A‖ of its roles; where only the reports are known, of |log(‖B‖/‖A‖)|.
-        where: role or pair of that largest change.
+        size: ‖B − A‖/‖A‖ of all its tensors together; where only the reports are known, the largest |log(‖B‖/‖A‖)| of its roles.
+        where: role or pair with the largest share in it.
     """
 
     block: int
@@ -172,26 +178,34 @@ def _ratio(a: float, b: float) -> float:
 
 
 def _changed(depth: int, roles: Sequence[RoleChange], *, moved: Mapping[str, Moved]) -> tuple[BlockChange, ...]:
-    """Blocks by their largest change; one whose change is not a number is the most changed of all."""
+    """Blocks by their change; one whose change is not a number is the most changed of all."""
+    norms = {role.name: role.ratios["norm"] for role in roles if len(role.ratios.get("norm", ())) == depth}
     if moved:
-        sizes = {role: far.distance for role, far in moved.items()}
+        found = [_together(block, moved) for block in range(depth)]
+    elif norms:
+        found = [_largest(block, norms) for block in range(depth)]
     else:
-        norms = {role.name: role.ratios["norm"] for role in roles if len(role.ratios.get("norm", ())) == depth}
-        sizes = {name: tuple(map(_log_size, ratios)) for name, ratios in norms.items()}
-    if not sizes:
-        return ()
-    found = [_largest(block, sizes) for block in range(depth)]
+        found = []
     return tuple(sorted(found, key=lambda change: -change.size))
+
+
+def _together(block: int, moved: Mapping[str, Moved]) -> BlockChange:
+    """The tensors of a block as one vector."""
+    steps = {role: far.step[block] for role, far in moved.items()}
+    step, size = math.hypot(*steps.values()), math.hypot(*(far.size[block] for far in moved.values()))
+    where = max(steps, key=lambda role: math.inf if math.isnan(steps[role]) else steps[role])
+    ratio = _relative(step, size)
+    return BlockChange(block, math.inf if math.isnan(ratio) else ratio, where)
+
+
+def _largest(block: int, norms: Mapping[str, tuple[float, ...]]) -> BlockChange:
+    here = {role: _log_size(ratios[block]) for role, ratios in norms.items()}
+    where = max(here, key=here.__getitem__)
+    return BlockChange(block, here[where], where)
 
 
 def _log_size(ratio: float) -> float:
     return abs(math.log(ratio)) if 0 < ratio < math.inf else math.inf
-
-
-def _largest(block: int, sizes: Mapping[str, tuple[float, ...]]) -> BlockChange:
-    here = {role: math.inf if math.isnan(values[block]) else values[block] for role, values in sizes.items()}
-    where = max(here, key=here.__getitem__)
-    return BlockChange(block, here[where], where)
 
 
 def weight_changes(a: tuple[Source, Group], b: tuple[Source, Group]) -> dict[str, Moved]:
@@ -213,20 +227,26 @@ def weight_changes(a: tuple[Source, Group], b: tuple[Source, Group]) -> dict[str
                 _moved(group_a.read(source_a, block, role), group_b.read(source_b, block, other))
                 for block in range(group_a.depth)
             )
-            distances, cosines = zip(*both, strict=True)
-            found[role.name] = Moved(distances, cosines)
+            found[role.name] = Moved(*zip(*both, strict=True))
     return found
 
 
-def _moved(a: Any, b: Any) -> tuple[float, float]:
-    """‖b − a‖/‖a‖ and the cosine of the angle between two tensors, summed in double precision."""
+def _moved(a: Tensor, b: Tensor) -> tuple[float, float, float, float]:
+    """Two tensors as `Moved` has them, summed in double precision."""
     import torch
 
-    length_a, length_b = (float(torch.linalg.vector_norm(x, dtype=torch.float64)) for x in (a, b))
-    difference = float(torch.linalg.vector_norm(b - a, dtype=torch.float64))
+    size, other = (float(torch.linalg.vector_norm(x, dtype=torch.float64)) for x in (a, b))
+    step = float(torch.linalg.vector_norm(b - a, dtype=torch.float64))
     product = float((a * b).sum(dtype=torch.float64))
-    cosine = product / (length_a * length_b) if length_a and length_b else math.nan
-    return (0.0 if difference == 0 else difference / length_a if length_a else math.inf), cosine
+    cosine = product / (size * other) if size and other else math.nan
+    return _relative(step, size), cosine, step, size
+
+
+def _relative(step: float, size: float) -> float:
+    """step / size, 0 where nothing moved."""
+    if step == 0:
+        return 0.0
+    return step / size if size else math.inf
 
 
 # Over training time --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deeplimit import checks
 from deeplimit.diagnosis.consequences import consequences
 from deeplimit.diagnosis.faults import find_faults
 from deeplimit.diagnosis.function import judge_passage
@@ -57,6 +58,10 @@ def diagnose(
     'no order'
     """
     source = _source(target)
+    if batch is not None and source.module is None:
+        raise checks.InputError(
+            f"{source.title}: expected a module that the batch can pass through, found weights alone"
+        )
     chosen = choose(find_groups(source), group=group, roles=roles)
     reports = tuple(_diagnose(source, one, batch, progress) for one in chosen)
     return Report(source.title, reports, tuple(source.notes))
@@ -71,7 +76,7 @@ def _source(target: Source | nn.Module | str) -> Source:
 def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | None) -> GroupReport:
     observed = observe_weights(source, group, progress=progress)
     weights, function, passage = judge_weights(observed, group.depth), NO_BATCH, None
-    if batch is not None and source.module is not None:
+    if source.module is not None and batch is not None:
         passage = pass_through(source.module, group.blocks, batch)
         function = judge_passage(passage, group.depth)
     findings = find_faults(observed, group)

@@ -20,7 +20,7 @@ from deeplimit.diagnosis.verdict import FEWEST, listed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.diagnosis.group import Group
+    from deeplimit.diagnosis.group import Group, Role
     from deeplimit.diagnosis.profiles import Observed
     from deeplimit.diagnosis.seriation import Shares
 
@@ -30,7 +30,8 @@ NEAREST = 4
 """Blocks that a block's size is compared with."""
 
 FACTOR, END = 6.0, 1.5
-"""A residual counts from FACTOR times the usual one on, as standard deviations go; at both ends of a network from END times as much."""
+"""A residual counts from FACTOR times the usual one on, as standard deviations go; the size of one
+part at both ends of a network, where blocks differ for good reasons, from END times as much."""
 
 SIZE = math.log(1.8)
 """Least residual that is another size."""
@@ -47,10 +48,11 @@ DEAD, IDENTITY = 1e-3, 0.2
 TIED = 1e-3
 """Distance of two neighbours, beside the median one, below which one is a copy of the other."""
 
-FOREIGN = 0.15
-"""Share of the median block's cosine with the others below which a block is from elsewhere; at both ends, with the nearest one as well."""
+FOREIGN, APART = 0.15, 3.5
+"""Share of the median block's cosine with the others below which a block is from elsewhere, at both ends with the nearest one as well; and
+standard deviations that it must lie below the median block's."""
 
-SURE, EXPLAINED = 4.0, 3.2
+SURE, EXPLAINED = 5.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
 
 TINY = 1e-300
@@ -92,11 +94,11 @@ def residuals(values: Sequence[float]) -> list[float]:
     return found
 
 
-def _threshold(rest: Sequence[float], least: float) -> list[float]:
+def _threshold(rest: Sequence[float], least: float, *, end: float = END) -> list[float]:
     """From which size on a residual of each block counts."""
     usual = 1.4826 * statistics.median(map(abs, rest))
     middle = max(least, FACTOR * usual)
-    return [middle * END if block in (0, len(rest) - 1) else middle for block in range(len(rest))]
+    return [middle * end if block in (0, len(rest) - 1) else middle for block in range(len(rest))]
 
 
 def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
@@ -124,11 +126,12 @@ def _log_norms(observed: Sequence[Observed], group: Group, *uses: str) -> dict[s
 
 
 def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, list[list[float]]]]:
-    """What a multiplier of a branch would be seen in: all that a part writes to the stream, or the gain and bias of a norm.
+    """What a multiplier of a branch would be seen in: all that a part writes to the stream, or the gain of a norm.
 
     Beside what a part writes stands the ratio to what it reads: a block may be larger than others as a whole.
     """
     norms = _log_norms(observed, group, "writes", "stream", "bias", "gain", "reads")
+    norms = {role.name: norms[role.name] for role in group.roles if role.name in norms and _is_outlet(role)}
     sets: dict[str, list[list[float]]] = collections.defaultdict(list)
     reads: dict[str, list[list[float]]] = collections.defaultdict(list)
     for role in group.roles:
@@ -141,6 +144,11 @@ def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, 
             read = [statistics.mean(column) for column in zip(*reads[name], strict=True)]
             curves.append([own - other for own, other in zip(curves[0], read, strict=True)])
         yield name, curves
+
+
+def _is_outlet(role: Role) -> bool:
+    """All but the bias of a norm, which may have any size beside its gain."""
+    return role.part != "norm" or role.use == "gain"
 
 
 def _scaled(observed: Sequence[Observed], group: Group) -> list[Finding]:
@@ -181,8 +189,9 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     ]
     wider = [statistics.mean(column) for column in zip(*spread, strict=True)]
     apart = [0.0] * group.depth if shared is None else residuals(shared.mean)
+    apart[0] = apart[-1] = 0.0  # blocks at the ends share less anyway
     least, more = NOISE
-    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms))
+    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms), end=1.0)
     found = []
     for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
         if rest < limit:
@@ -217,10 +226,11 @@ def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     """Blocks that have no direction of the stream in common with the others."""
     if shared is None:
         return []
+    usual = 1.4826 * statistics.median(abs(mean - 1) for mean in shared.mean)
     found = []
     for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
         share = max(mean, nearest) if block in (0, len(shared.mean) - 1) else mean
-        if share < FOREIGN and block not in odd:
+        if share < FOREIGN and 1 - mean > APART * usual and block not in odd:
             why = f"block {block} shares {max(share, 0.0):.0%} as much of the stream's directions with others as the median block does"
             found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(share, FOREIGN / 100)))
     return found

@@ -194,6 +194,8 @@ class _Seen:
         rows = torch.arange(positions)
         if self.mask is not None and tuple(self.mask.shape) == self.shape[:2] and state.dim() == 3:
             rows = rows[self.mask.reshape(-1).cpu() != 0]
+        if not len(rows):
+            raise checks.InputError("batch: expected at least one position that is not masked, found none")
         generator = torch.Generator().manual_seed(0)
         columns = min(self.width, COORDINATES)
         kept = max(1, min(len(rows), KEPT // columns))
@@ -394,7 +396,8 @@ class _Paths:
         numbers["local_drift"] = self._over_both(lambda gram, kept: _drift(gram, kept, window))
         numbers["variation"] = _mapped(drift, _variation)
         numbers["variation_exponent"] = _mapped(drift, lambda x: math.log(_variation(x)) / math.log(self.depth))
-        numbers["hurst"] = self._hurst()
+        if self.entering[0].numel() > 1:
+            numbers["hurst"] = self._hurst()
         return numbers
 
     def _largest_share(self) -> Measured:

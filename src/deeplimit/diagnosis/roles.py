@@ -345,12 +345,16 @@ def _norm(tensor: Stored, stream: int | None, *, inner: bool) -> Role:
 
 
 def _inner_norms(norms: Sequence[Stored], block: Sequence[Stored], stream: int | None) -> set[tuple[str, ...]]:
-    """Norms on hidden units: of another size than the stream; of two convolutions of equal size, the one between them."""
+    """Norms on hidden units: of another size than the stream; of two convolutions of equal size, the one between them.
+
+    That is the second one where they take turns, norm first (pre-activation), and else, as in a file sorted by name, the first.
+    """
     hidden = {t.shape[:1] for t in block if t.matrix and t.shape[0] != stream}
     paths = sorted({t.path: t for t in norms}.values(), key=lambda t: t.natural)
     kernels = [t.order for t in block if t.kernel and not t.depthwise]
     if len(kernels) == 2 and [t.shape for t in paths] == [(stream,)] * 2:
-        before = min(t.order for t in norms) < min(kernels)
+        first, second = (min(t.order for t in norms if t.path == norm.path) for norm in paths)
+        before = first < min(kernels) < second < max(kernels)
         return {paths[1].path if before else paths[0].path}
     return {t.path for t in norms if t.shape in hidden}
 

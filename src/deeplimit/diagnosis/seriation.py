@@ -7,8 +7,9 @@ likelihood: after what belongs to single blocks is taken out (row means), and ov
 
     X_jk = c − b |π_j − π_k| + noise of variance s²,
 
-(a map counts by its mean cosine beside the spread of its cosines, so that maps that share nothing add no noise), and another order π is more likely by Λ = b ΔT / s², T the sum of −X |π_j − π_k| over pairs, to be maximised by exchanges of two blocks. The
-direction of depth cannot be read: an order and its reverse are equally likely.
+(a map counts by its mean cosine beside the spread of its cosines, so that maps that share nothing add no noise), and another order π is
+more likely by Λ = b ΔT / s², T the sum of −X |π_j − π_k| over pairs, to be maximised by exchanges of two blocks. The direction of depth
+cannot be read: an order and its reverse are equally likely.
 """
 
 from __future__ import annotations

@@ -149,4 +149,4 @@ def identity_sketch(width: int) -> Tensor:
 
     left, right = projection(width, seed=1), projection(width, seed=2)
     whole = torch.eye(width, dtype=torch.float64) if left is None or right is None else left.T @ right
-    return whole.reshape(-1) / whole.norm()
+    return torch.as_tensor(whole.reshape(-1) / whole.norm())

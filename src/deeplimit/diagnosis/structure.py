@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from deeplimit import checks
 from deeplimit.diagnosis.group import Group, LeftOut
@@ -17,6 +18,8 @@ from deeplimit.diagnosis.words import POSITIONS, SEPARATORS, SIDE_BY_SIDE, is_ma
 _NUMBER = re.compile(rf"(?<!\d)(\d{{1,9}})(?=[{re.escape(SEPARATORS)}]|$)")
 _LONGEST_PERIOD = 8
 _SHOWN = 8  # patterns of names in an error, differences in a reason
+_LONGEST_NAME = 120  # letters of a name in an error
+_DEEPEST = 16  # numbers of one name that are looked at
 
 Shape = tuple[int, ...]
 Structure = frozenset[tuple[str, Shape | str]]
@@ -184,7 +187,7 @@ def _candidates(source: Source) -> list[_Candidate]:
     """Every text before a number, with at least two blocks that hold a matrix."""
     blocks: dict[str, dict[str, dict[str, Shape]]] = {}
     for name, shape in source.shapes.items():
-        for found in _NUMBER.finditer(name):
+        for found in islice(_NUMBER.finditer(name), _DEEPEST):
             prefix, block = name[: found.start()], name[: found.end()]
             blocks.setdefault(prefix, {}).setdefault(block, {})[name[found.end() :]] = shape
     candidates = [
@@ -308,7 +311,7 @@ def _seen(source: Source) -> str:
     """Patterns of names, numbers as `#`, with how many tensors there are and one shape."""
     patterns: dict[str, list[Shape]] = {}
     for name, shape in source.shapes.items():
-        patterns.setdefault(_NUMBER.sub("#", name), []).append(shape)
+        patterns.setdefault(_NUMBER.sub("#", name[:_LONGEST_NAME]), []).append(shape)
     numbered = sorted(patterns.items(), key=lambda row: "#" not in row[0])
     shown = [f"{pattern} ({len(shapes)} × {_shapes(shapes)})" for pattern, shapes in numbered]
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""

@@ -36,23 +36,24 @@ def words(text: str, style: str = "") -> Text:
 
 
 def spark(values: Sequence[float], width: int = SPARK) -> str:
-    """A curve as a row of bars from 0 to its largest value; where it is longer than `width`, each bar is the value of its
-    stretch farthest from the middle of the curve, so that a single odd block is seen. What is not finite is `×`.
+    """A curve as a row of bars from 0, or its least value where that is negative, to its largest.
+
+    Where it is longer than `width`, each bar is the value of its stretch farthest from the middle of the curve, so that a single odd block
+    is seen. What is not finite is `×`.
 
     >>> spark([1, 2, 4, 0, float("nan"), 8])
     '▂▃▅▁×█'
     """
     good = finite(values)
-    if not good:
-        return "×" * min(width, len(values))
-    middle, top = statistics.median(good), max(map(abs, good)) or 1.0
     count = min(width, len(values))
+    if not good:
+        return "×" * count
+    middle, low = statistics.median(good), min([0.0, *good])
+    span = (max(good) - low) or 1.0
     ends = [round(i * len(values) / count) for i in range(count + 1)]
-    kept = (
-        max(values[a:b], key=lambda value: abs(value - middle) if math.isfinite(value) else math.inf)
-        for a, b in pairwise(ends)
-    )
-    return "".join(BARS[round(abs(v) / top * (len(BARS) - 1))] if math.isfinite(v) else "×" for v in kept)
+    stretches = (values[a:b] for a, b in pairwise(ends))
+    kept = (max(part, key=lambda v: abs(v - middle) if math.isfinite(v) else math.inf) for part in stretches)
+    return "".join(BARS[round((v - low) / span * (len(BARS) - 1))] if math.isfinite(v) else "×" for v in kept)
 
 
 def number(value: float | None, digits: int = 3) -> str:

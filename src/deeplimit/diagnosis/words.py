@@ -136,12 +136,12 @@ class Stored:
 
 
 def is_matrix(shape: Sequence[int]) -> bool:
-    """Whether a shape has at least two axes and is not a vector with axes of length 1 beside it.
+    """Whether a shape has at least two axes, none of them empty, and is not a vector with axes of length 1 beside it.
 
-    >>> is_matrix((4, 1, 3, 3)), is_matrix((1, 1, 1, 4)), is_matrix((1, 1))
-    (True, False, True)
+    >>> is_matrix((4, 1, 3, 3)), is_matrix((1, 1, 1, 4)), is_matrix((1, 1)), is_matrix((0, 4))
+    (True, False, True, False)
     """
-    return len(shape) > 1 and (len(shape) == 2 or sum(size > 1 for size in shape) > 1)
+    return len(shape) > 1 and min(shape) > 0 and (len(shape) == 2 or sum(size > 1 for size in shape) > 1)
 
 
 def take_apart(suffix: str, shape: tuple[int, ...], *, order: int = 0) -> Stored:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -164,7 +164,7 @@ def _group(group: GroupReport, name: str) -> Iterator[Part]:
     )
     yield from _how(group)
     if group.passage is not None:
-        yield from _passage(group.passage, group.findings, name=f"{name}-p")
+        yield from _passage(group.passage, group, name=f"{name}-p")
     yield from _profiles(group, name)
     if group.left_out:
         rows = [(row.name, row.reason) for row in group.left_out]
@@ -189,7 +189,7 @@ def _findings(title: str, findings: Sequence[Finding]) -> Part:
 def _how(group: GroupReport) -> Iterator[Part]:
     """Evidence of both verdicts, and the order of the blocks role by role."""
     rows = [
-        (which, name, *_measured(number))
+        (which, said(name), *_measured(number))
         for which, verdict in (("weights", group.weights), ("function", group.function))
         for name, number in verdict.evidence.items()
     ]
@@ -220,20 +220,28 @@ def _order(profile: Profile) -> tuple[str, ...]:
     )
 
 
-def _passage(passage: Passage, findings: Sequence[Finding], *, name: str) -> Iterator[Part]:
-    rows = [(said(key), *_measured(number)) for key, number in passage.numbers.items()]
-    yield _table(f"With a batch of {passage.inputs} inputs", ("number", "value", "interval", "how"), rows)
+def _passage(passage: Passage, group: GroupReport, *, name: str) -> Iterator[Part]:
+    """Numbers that are no evidence of the verdict, and curves."""
+    others = [key for key in passage.numbers if key not in group.function.evidence]
+    rows = [(said(key), *_measured(passage.numbers[key])) for key in others]
+    if rows:
+        yield _table(
+            f"What a batch of {passage.inputs} inputs shows besides", ("number", "value", "interval", "how"), rows
+        )
+    findings = group.findings
     curves = {key: curve for key, curve in passage.curves.items() if any(map(math.isfinite, curve))}
 
     def panels(keys: Sequence[str]) -> list[AnyPanel]:
         return [_panel({"": curves[key]}, key, findings=findings) for key in keys]
 
     shown = [key for key in STREAM if key in curves]
-    others = [key for key in curves if key not in STREAM]
+    folded = [key for key in curves if key not in STREAM]
     if shown:
-        yield _drawn(f"{name}0", "The stream over depth", panels(shown), caption=_caption(findings))
-    if others:
-        yield _more("More curves of the stream", [_drawn(f"{name}1", "The stream over depth", panels(others))])
+        yield _drawn(
+            f"{name}0", f"The stream over depth, {passage.inputs} inputs", panels(shown), caption=_caption(findings)
+        )
+    if folded:
+        yield _more("More curves of the stream", [_drawn(f"{name}1", "The stream over depth", panels(folded))])
 
 
 def _more(title: str, parts: Sequence[Part]) -> Part:
@@ -255,7 +263,7 @@ def _profiles(group: GroupReport, name: str) -> Iterator[Part]:
     """Small multiples: a row of panels for each part of the block, view and kind of tensor, with few curves in each."""
     rest: list[Part] = []
     known = {profile.name for profile in group.profiles}
-    for i, (title, profiles) in enumerate(_families(group.profiles)):
+    for i, (title, profiles) in enumerate(_families(_without_repeats(group.profiles))):
         roles = {profile.name for profile in profiles}
         seen = [finding for finding in group.findings if finding.where in roles or finding.where not in known]
         panels = {key: _panel(_named(profiles, key), key, findings=seen) for key in _keys(profiles)}
@@ -267,6 +275,17 @@ def _profiles(group: GroupReport, name: str) -> Iterator[Part]:
             rest.append(_drawn(f"{name}-{i}-more", title, folded))
     if rest:
         yield _more("More curves of the weights", rest)
+
+
+def _without_repeats(profiles: Sequence[Profile]) -> list[Profile]:
+    """Profiles without the curves that the raw view of the same role has too."""
+    raw = {profile.name: profile.curves for profile in profiles if profile.view == "raw"}
+
+    def own(profile: Profile) -> dict[str, tuple[float, ...]]:
+        seen = {} if profile.view == "raw" else raw.get(profile.name, {})
+        return {key: curve for key, curve in profile.curves.items() if seen.get(key) != curve}
+
+    return [replace(profile, curves=own(profile)) for profile in profiles]
 
 
 def _families(profiles: Sequence[Profile]) -> Iterator[tuple[str, list[Profile]]]:
@@ -298,6 +317,7 @@ def _panel(curves: Mapping[str, Sequence[float]], key: str, *, findings: Sequenc
     first = int(key in BETWEEN)
     short = {name: name.partition(".")[2] or name for name in curves}
     labels = short if len(set(short.values())) == len(curves) else {name: name for name in curves}
+    labels = {name: _end(label) for name, label in labels.items()}
     lines, marks = [], []
     for name, curve in curves.items():
         lines.append(Curve(range(first, first + len(curve)), curve, labels[name]))
@@ -305,6 +325,11 @@ def _panel(curves: Mapping[str, Sequence[float]], key: str, *, findings: Sequenc
         here = sorted({k for finding in about for k in finding.blocks if first <= k < first + len(curve)})
         marks.append(Curve(here, [curve[k - first] for k in here], labels[name], style="markers"))
     return Panel([*lines, *marks], "block", AXES.get(key, said(key)), yscale=_scale(curves.values()))
+
+
+def _end(name: str) -> str:
+    """The end of a long name: what tells it from others."""
+    return name if len(name) <= LONG else f"…{name[-LONG:]}"
 
 
 def _scale(curves: Iterable[Sequence[float]]) -> Scale:
@@ -351,12 +376,12 @@ def _compared(group: GroupComparison, name: str) -> Section:
 
 
 def _said_view(role: RoleChange) -> str:
-    return role.name if role.view == "raw" else f"{role.name}, {role.view}"
+    return _end(role.name if role.view == "raw" else f"{role.name}, {role.view}")
 
 
 def _moved(group: GroupComparison) -> HeatMap:
     values = [[x if x > 0 else math.nan for x in far.distance] for far in group.moved.values()]
-    return HeatMap(values, list(range(group.blocks)), list(group.moved), "block", "", "‖B − A‖/‖A‖")
+    return HeatMap(values, list(range(group.blocks)), list(map(_end, group.moved)), "block", "", "‖B − A‖/‖A‖")
 
 
 def _picture(
@@ -398,6 +423,8 @@ def _medians(steps: Sequence[int], group: GroupTimeline, *, name: str) -> Iterat
     by_curve: dict[str, dict[str, list[float]]] = {}
     for full, rows in group.curves.items():
         role, _, key = full.rpartition(".")
+        if rows == group.curves.get(f"{role.partition(' (')[0]}.{key}") and "(" in role:
+            continue  # the raw view of the role has the same
         middles = [statistics.median(finite(row)) if finite(row) else math.nan for row in rows]
         by_curve.setdefault(key, {})[role] = middles
     rest: list[Part] = []
@@ -419,5 +446,5 @@ def _few(roles: Mapping[str, list[float]]) -> Iterator[dict[str, list[float]]]:
 
 
 def _lines(steps: Sequence[int], key: str, *, roles: Mapping[str, list[float]]) -> Panel:
-    curves = [Curve(steps, values, "" if role == "passage" else role) for role, values in roles.items()]
+    curves = [Curve(steps, values, "" if role == "passage" else _end(role)) for role, values in roles.items()]
     return Panel(curves, "step", AXES.get(key, said(key)), yscale=_scale(roles.values()))

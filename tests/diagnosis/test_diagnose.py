@@ -1,0 +1,73 @@
+"""From the target to the report."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import deeplimit
+from deeplimit.checks import InputError
+from deeplimit.diagnosis.diagnose import diagnose
+from deeplimit.diagnosis.sources import ModuleSource
+from tests.diagnosis.weights import perceptrons
+
+
+class Block(nn.Module):
+    def __init__(self, width=16):
+        super().__init__()
+        self.up, self.down = nn.Linear(width, 32, bias=False), nn.Linear(32, width, bias=False)
+
+    def forward(self, x):
+        return x + self.down(torch.tanh(self.up(x))) / 12
+
+
+class Net(nn.Module):
+    def __init__(self, state):
+        super().__init__()
+        self.blocks = nn.ModuleList([Block() for _ in range(12)])
+        self.load_state_dict({name: value.float() for name, value in state.items()})
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@pytest.fixture(scope="module")
+def net():
+    return Net(perceptrons("smooth"))
+
+
+def test_a_file_a_module_and_a_source_give_the_same_report(net, tmp_path):
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    targets = (net, ModuleSource(net), str(tmp_path / "net.safetensors"))
+    found = [diagnose(target).groups[0] for target in targets]
+    profiles = [{(one.name, one.view): one for one in group.profiles} for group in found]
+    assert profiles[0] == profiles[1] == profiles[2]
+    assert [group.weights for group in found[1:]] == [found[0].weights] * 2
+    assert (found[0].weights.label, found[0].function.label) == ("smooth", "undecided")
+    assert deeplimit.diagnose is diagnose
+
+
+def test_with_a_batch_there_is_a_verdict_on_the_function(net):
+    x = torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
+    (group,) = diagnose(net, x).groups
+    assert (group.weights.label, group.function.label) == ("smooth", "flow")
+    assert {one.question: one.answer for one in group.consequences}["deepen"] == "yes"
+    assert group.passage is not None
+    assert group.passage.inputs == 8
+
+
+def test_one_group_and_some_roles_can_be_chosen(net):
+    (group,) = diagnose(net, group="blocks", roles=["mlp.up"]).groups
+    assert {profile.name for profile in group.profiles} == {"mlp.up"}
+    with pytest.raises(InputError, match="stages"):
+        diagnose(net, group="stages")
+
+
+def test_a_batch_without_a_module_is_refused(tmp_path):
+    save_file(perceptrons("smooth"), tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match="module"):
+        diagnose(str(tmp_path / "net.safetensors"), torch.zeros(2, 16))

@@ -1,0 +1,69 @@
+"""The verdict on weights of one network."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from deeplimit.diagnosis.profiles import observe_weights
+from deeplimit.diagnosis.verdict import judge_weights, order_ratio
+from tests.diagnosis.weights import found, noise, perceptrons, permuted
+
+
+def judged(state):
+    source, group = found(state)
+    return judge_weights(observe_weights(source, group), group.depth)
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"), [("smooth", "smooth"), ("trend", "rough"), ("independent", "no order"), ("tied", "tied")]
+)
+def test_each_kind_of_weights_gets_its_label_whatever_the_order_of_hidden_units(kind, label):
+    for seed in range(3):
+        state = perceptrons(kind, seed=seed)
+        verdict = judged(state)
+        assert verdict.label == label
+        again = judged(permuted(state, seed=seed))
+        assert again.label == label
+        assert again.evidence.keys() == verdict.evidence.keys()
+
+
+def test_fewer_than_six_blocks_have_no_verdict():
+    verdict = judged(perceptrons("smooth", depth=5))
+    assert verdict.label == "undecided"
+    assert "5 comparable blocks" in verdict.reason
+    assert judged(perceptrons("tied", depth=6)).label == "tied"
+
+
+def test_weights_that_are_not_finite_have_no_verdict():
+    state = perceptrons("smooth")
+    state["blocks.2.up.weight"][0] = math.nan
+    verdict = judged(state)
+    assert verdict.label == "undecided"
+    assert "block 2 are not finite" in verdict.reason
+
+
+def test_roles_that_disagree_are_mixed():
+    state = {f"blocks.{k}.a.weight": noise(12, 12, seed=k) for k in range(12)}
+    slow = perceptrons("smooth")
+    state |= {f"blocks.{k}.b.weight": slow[f"blocks.{k}.up.weight"][:12, :12] for k in range(12)}
+    from deeplimit.diagnosis import Group, Role
+    from tests.diagnosis.sources import Memory
+
+    roles = tuple(Role(name, "other", "stream", f"{name}.weight", (12, 12)) for name in "ab")
+    group = Group("blocks", tuple(f"blocks.{k}" for k in range(12)), roles)
+    verdict = judge_weights(observe_weights(Memory(state), group), 12)
+    assert verdict.label == "mixed"
+    assert verdict.reason == "no order: a; smooth: b"
+
+
+def test_the_order_ratio_has_an_interval_that_holds_it():
+    wave = torch.linspace(0, 3, 20, dtype=torch.float64).sin()[:, None] * torch.ones(20, 5, dtype=torch.float64)
+    near = order_ratio(wave)
+    far = order_ratio(noise(20, 200, seed=0))
+    assert near.high < 0.25
+    assert far.low < 2 < far.high
+    assert far.low > 1.7
+    assert order_ratio(torch.ones(8, 3, dtype=torch.float64)).value == 0

@@ -146,7 +146,7 @@ def interval(hits: Sequence[bool]) -> str:
 
 
 def visible(outcome: Outcome) -> bool:
-    """Whether weights can show the fault at all: layers without an order show no permutation."""
+    """Whether the weights must show the fault: of layers that start independent, a permutation is seen only by what training made of them."""
     ordered = ARCHITECTURES[outcome.architecture].ordered
     return outcome.kind != "permuted layers" or ordered
 
@@ -176,11 +176,11 @@ def sums(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield "| | |"
     yield "| --- | --- |"
     alone = [o for o in seen if not o.everywhere]
-    yield f"| found, of all faults of single blocks that weights can show | {interval([o.found for o in alone])} |"
+    yield f"| found, of all faults of single blocks that weights must show | {interval([o.found for o in alone])} |"
     yield f"| found, of all faults | {interval([o.found for o in bad])} |"
     for kind in FAULTS:
         yield f"| {kind} | {interval([o.found for o in seen if o.kind == kind])} |"
-    yield f"| layers permuted that have no order in depth | {interval([o.found for o in bad if not visible(o)])} |"
+    yield f"| layers permuted that started independent | {interval([o.found for o in bad if not visible(o)])} |"
     yield f"| false alarms, of clean networks | {interval([o.alarm for o in good])} |"
     yield f"| blocks of clean networks that are blamed | {interval(blocks)} |"
 

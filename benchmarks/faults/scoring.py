@@ -146,7 +146,7 @@ def interval(hits: Sequence[bool]) -> str:
 
 
 def visible(outcome: Outcome) -> bool:
-    """Whether the weights must show the fault: of layers that start independent, a permutation is seen only by what training made of them."""
+    """Whether weights must show the fault: of layers that start independent, a permutation shows only in what training made of them."""
     ordered = ARCHITECTURES[outcome.architecture].ordered
     return outcome.kind != "permuted layers" or ordered
 

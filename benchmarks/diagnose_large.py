@@ -31,9 +31,12 @@ RANK, VOCABULARY, INTERVAL = 32, 20_000, 0.02
 DIAGNOSE = """
 import sys
 import torch
-import deeplimit.diagnosis.diagnose
+from torch import nn
 from deeplimit.__main__ import main
+from deeplimit.diagnosis.diagnose import diagnose
 torch.set_num_threads(int(sys.argv[2]))
+# What is imported when it is first needed belongs to the interpreter too.
+diagnose(nn.Sequential(*(nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8)) for _ in range(8))))
 print("ready", flush=True)
 sys.stdin.readline()
 sys.argv = ["deeplimit", "diagnose", sys.argv[1], "--json"]

@@ -164,7 +164,7 @@ def test_tables_count_and_are_written_between_the_markers(tmp_path):
     row = next(line for line in text if "equal layers" in line)
     assert row.split("|")[4].strip() == "2/3"
     assert row.split("|")[-2].strip() == "1/2"
-    assert "| found, of all faults that weights can show | 2/3 = 0.667 [0.208, 0.939] |" in text
+    assert "| found, of all faults of single blocks that weights must show | 2/3 = 0.667 [0.208, 0.939] |" in text
     assert any("blamed | 2/40 = 0.050" in line for line in text)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- faults: begin -->\nold\n<!-- faults: end -->\nafter\n", encoding="utf-8")

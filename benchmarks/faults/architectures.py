@@ -40,7 +40,7 @@ class Architecture:
         output: suffixes of the tensors that the branches' outputs are linear in.
         units: hidden units of a block.
         before, task, steps, rate: how it is trained: what the embedding consists of is in `before`.
-        multipliers: one of these powers of L is what double scaling applies a second time; 1/√L or 1/L where the network has none.
+        multiplier: power of L by which the network multiplies its branches, and double scaling a second time; None where it does not.
         ordered: whether training gives the weights an order in depth; from equal layers it does.
     """
 
@@ -55,7 +55,7 @@ class Architecture:
     task: tasks.Task
     steps: int
     rate: float
-    multipliers: tuple[float, ...] = (-0.5, -1.0)
+    multiplier: float | None = None
     ordered: bool = False
     normed: bool = True
 
@@ -121,16 +121,16 @@ ARCHITECTURES = {
     for a in (
         Architecture(
             "flow", "residual perceptrons, equal layers, 1/L", flow, "blocks", 20, ("outer.weight",), (PERCEPTRON,), (),
-            tasks.teacher, 1500, 3e-3, multipliers=(-1.0,), ordered=True, normed=False,
+            tasks.teacher, 1500, 3e-3, multiplier=-1.0, ordered=True, normed=False,
         ),
         Architecture(
             "rough", "residual perceptrons, independent layers, 1/√L", rough, "blocks", 20, ("outer.weight",), (PERCEPTRON,), (),
-            tasks.teacher, 1500, 3e-3, multipliers=(-0.5,), normed=False,
+            tasks.teacher, 1500, 3e-3, multiplier=-0.5, normed=False,
         ),
         Architecture(
-            "perceptron", "pre-norm perceptrons on MNIST", lambda: modules.NormedPerceptrons(16, 32, 64), "layers", 16,
+            "perceptron", "pre-norm perceptrons on MNIST, 1/√L", lambda: modules.NormedPerceptrons(16, 32, 64), "layers", 16,
             weights_and_biases("down"), (hidden("up", "down", 64),), weights_and_biases("stem"),
-            tasks.pictures("mnist"), 1000, 2e-3,
+            tasks.pictures("mnist"), 1000, 2e-3, multiplier=-0.5,
         ),
         Architecture(
             "decoder", "GPT-2-like decoder on bytes", lambda: modules.Decoder(12, 64, 4), "h", 12,

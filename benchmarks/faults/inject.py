@@ -87,9 +87,9 @@ def tied(patient: Patient, generator: torch.Generator) -> tuple[State, Blocks]:
 def double(patient: Patient, generator: torch.Generator) -> tuple[State, Blocks]:
     """The multiplier that depends on L is applied twice, in all blocks."""
     a = patient.architecture
+    assert a.multiplier is not None
     blocks = tuple(range(a.depth))
-    choice = int(torch.randint(len(a.multipliers), (), generator=generator))
-    return patient.scaled(a.depth ** a.multipliers[choice], blocks), blocks
+    return patient.scaled(a.depth**a.multiplier, blocks), blocks
 
 
 def permuted(patient: Patient, generator: torch.Generator) -> tuple[State, Blocks]:

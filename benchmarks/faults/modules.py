@@ -36,15 +36,16 @@ class Perceptrons(nn.Module):
 
 
 class NormedPerceptron(nn.Module):
-    """h ↦ h + down(gelu(up(norm(h))))."""
+    """h ↦ h + s · down(gelu(up(norm(h))))."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, *, scale: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.scale = scale
 
     def forward(self, h: Tensor) -> Tensor:
-        return h + self.down(F.gelu(self.up(self.norm(h))))
+        return h + self.scale * self.down(F.gelu(self.up(self.norm(h))))
 
 
 class NormedPerceptrons(nn.Module):
@@ -53,7 +54,7 @@ class NormedPerceptrons(nn.Module):
     def __init__(self, depth: int, width: int, hidden: int) -> None:
         super().__init__()
         self.stem = nn.Linear(196, width)
-        self.layers = nn.ModuleList(NormedPerceptron(width, hidden) for _ in range(depth))
+        self.layers = nn.ModuleList(NormedPerceptron(width, hidden, scale=depth**-0.5) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:

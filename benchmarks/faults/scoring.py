@@ -107,13 +107,18 @@ def outcome(case: Case, report: Report) -> Outcome:
     return Outcome(a.name, case.seed, case.kind, a.depth, case.blocks, findings, group.function.label)
 
 
+def kinds(architecture: Architecture) -> list[str]:
+    """The faults that a network can have: what has no multiplier cannot have it twice."""
+    return [kind for kind in FAULTS if kind != "double scaling" or architecture.multiplier is not None]
+
+
 def faulty(seeds: Sequence[int], *, cache: Path, draws: int = 2) -> Iterator[Case]:
     """Every architecture × seed × fault, drawn so many times."""
     for a in ARCHITECTURES.values():
         states = {seed: trained(a, seed, cache=cache)["end"] for seed in seeds}
         for place, seed in enumerate(seeds):
             patient = Patient(a, states[seed], states[seeds[(place + 1) % len(seeds)]])
-            for number, kind in enumerate(FAULTS):
+            for number, kind in enumerate(kinds(a)):
                 for draw in range(draws):
                     generator = torch.Generator().manual_seed(1000 * seed + 100 * draw + number)
                     state, blocks = inject(kind, patient, generator=generator)

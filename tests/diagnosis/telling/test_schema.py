@@ -15,7 +15,7 @@ from deeplimit.diagnosis.telling.schema import SCHEMA
 from tests.diagnosis import reports
 from tests.schemas import problems
 
-SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "diagnosis.schema.json"
+SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "diagnosis.schema.json"
 
 
 def as_json(found: Report) -> dict[str, object]:

@@ -65,7 +65,7 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
         return tuple(findings)
     maps = [one for one in observed if _is_comparable(one, group)]
     tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
-    of_stream = [(table, one.path.shape[1]) for one, table in tables if one.width is not None]
+    of_stream = [(table, one.path.shape[1]) for one, table in tables if _is_of_stream(one)]
     shared = seriation.shared([table for table, _ in of_stream], [entries for _, entries in of_stream])
     findings += _scaled(observed, group)
     findings += _enlarged(observed, group, shared)
@@ -114,6 +114,11 @@ def _is_comparable(one: Observed, group: Group) -> bool:
     if one.profile.view != "raw":
         return one.profile.view == "invariant"
     return group.role(one.profile.name).use in ("gain", "bias", "stream", "scale", "other")
+
+
+def _is_of_stream(one: Observed) -> bool:
+    """Whether all blocks of a network may be expected to share its directions: not those of a few channels of an image."""
+    return one.width is not None and len(one.profile.shape) == 2
 
 
 # ------------------------------------------------------------------------------------------------------------------ size

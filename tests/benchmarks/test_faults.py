@@ -11,7 +11,7 @@ import torch
 from benchmarks.faults import scoring
 from benchmarks.faults.architectures import ARCHITECTURES
 from benchmarks.faults.harmless import COPIES, harmless
-from benchmarks.faults.inject import FAULTS, Patient, inject
+from benchmarks.faults.inject import Patient, inject
 from benchmarks.faults.scoring import Outcome
 from benchmarks.faults.training import STAGES, train, trained
 
@@ -82,8 +82,9 @@ def test_a_harmless_copy_has_other_weights_and_the_same_function(name, kind):
         assert (output(name, copy) - before).norm() < (0.01 if kind == "rescaled" else 1e-9) * before.norm()
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "kind"), [(a.name, kind) for a in ARCHITECTURES.values() for kind in scoring.kinds(a)]
+)
 def test_a_fault_is_in_the_blocks_that_are_named_and_changes_the_function(name, kind):
     subject = patient(name)
     state, blocks = inject(kind, subject, generator=torch.Generator().manual_seed(3))
@@ -96,7 +97,7 @@ def test_a_fault_is_in_the_blocks_that_are_named_and_changes_the_function(name, 
 def test_faults_are_what_they_say(name):
     subject, a = patient(name), ARCHITECTURES[name]
     for seed in range(5):
-        made = {kind: inject(kind, subject, generator=torch.Generator().manual_seed(seed)) for kind in FAULTS}
+        made = {kind: inject(kind, subject, generator=torch.Generator().manual_seed(seed)) for kind in scoring.kinds(a)}
         state, (k, following) = made["tied by mistake"]
         assert same(block(state, name, k), block(state, name, following))
         assert following == k + 1

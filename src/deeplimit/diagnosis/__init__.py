@@ -1,7 +1,7 @@
 """Which regime a trained network is in, and whether its depth is used: from its weights alone, or with a batch of inputs.
 
-The callbacks for Lightning and for Hugging Face's Trainer lie in `diagnosis.watching.lightning` and `diagnosis.watching.transformers`, which import those
-libraries.
+The callbacks for Lightning and for Hugging Face's Trainer lie in `diagnosis.watching.lightning` and `diagnosis.watching.transformers`,
+which import those libraries.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from torch import nn
 
 from deeplimit.checks import InputError
 from deeplimit.diagnosis.function import hooked
+from deeplimit.diagnosis.sources.module import unwrapped
 
 
 @dataclass
@@ -127,7 +128,7 @@ def test_wrappers_are_taken_off():
     compiled = torch.compile(network, backend="eager")
     assert isinstance(compiled, nn.Module)
     wrapped = nn.DataParallel(compiled)
-    assert hooked.unwrapped(wrapped) is network
+    assert unwrapped(wrapped) is network
     assert hooked.submodules(network, ["module._orig_mod.blocks.0", "blocks.1"]) == tuple(network.blocks)
     with pytest.raises(InputError, match=r"block: expected one of blocks.1, blocks.0, blocks; found 'blocks.7'"):
         hooked.submodules(network, ["blocks.0", "blocks.7"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from deeplimit.checks import InputError
 from deeplimit.diagnosis import Group, Pair, Role
-from deeplimit.diagnosis.watching.gauge import ENTRIES, WeightGauge, branch_paths, compared, passage, unwrapped
+from deeplimit.diagnosis.watching.gauge import ENTRIES, WeightGauge, branch_paths, compared, passage, whole
 from deeplimit.regimes.verdict import smoothness
 from tests.diagnosis.watching.blocks import Residual, group_of
 
@@ -209,11 +209,11 @@ def test_a_group_without_matrices_or_of_another_model_is_refused():
 
 def test_wrappers_are_taken_off():
     network = Residual()
-    assert unwrapped(network) is network
+    assert whole(network) is network
     compiled: Any = torch.compile(network, backend="eager")
     assert compiled is not network
-    assert unwrapped(compiled) is network
-    assert unwrapped(nn.DataParallel(network)) is network
+    assert whole(compiled) is network
+    assert whole(nn.DataParallel(network)) is network
 
     class FullyShardedDataParallel(nn.Module):
         def __init__(self, module: nn.Module) -> None:
@@ -221,7 +221,7 @@ def test_wrappers_are_taken_off():
             self._fsdp_wrapped_module = module
 
     with pytest.raises(InputError, match="found weights that are spread over processes"):
-        unwrapped(FullyShardedDataParallel(network))
+        whole(FullyShardedDataParallel(network))
 
 
 def test_sharded_tensors_are_refused():

@@ -80,20 +80,6 @@ Edit = Callable[[int, Call], "Tensor | None"]
 """Sees the call of block k; the state it returns goes on in the place of the block's own."""
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The network itself, without what `torch.compile` and (distributed) data parallelism put around it."""
-    import torch
-
-    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    while True:
-        if hasattr(module, "_orig_mod"):
-            module = module._orig_mod  # type: ignore[assignment]
-        elif isinstance(module, parallel):
-            module = module.module
-        else:
-            return module
-
-
 def submodules(network: nn.Module, blocks: Sequence[str]) -> tuple[nn.Module, ...]:
     """The blocks of an unwrapped network; their paths may begin with those of wrappers.
 

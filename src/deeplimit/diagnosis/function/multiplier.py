@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplimit.diagnosis.function import hooked
 from deeplimit.diagnosis.report import Finding
+from deeplimit.diagnosis.sources.module import unwrapped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +38,7 @@ def multipliers(module: nn.Module, group: Group, *, batch: Any) -> dict[str, tup
         group: its blocks; roles that write must be the weights of submodules of their own.
         batch: as the network takes it.
     """
-    network = hooked.unwrapped(module)
+    network = unwrapped(module)
     layers = {role.name: _layers(network, group, role) for role in group.roles if role.use == "writes"}
     if not layers or not all(layers.values()):
         return {}

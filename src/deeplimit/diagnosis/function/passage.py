@@ -60,6 +60,7 @@ from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.diagnosis.function import hooked
 from deeplimit.diagnosis.report import Passage
+from deeplimit.diagnosis.sources.module import unwrapped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,7 +113,7 @@ def pass_through(module: nn.Module, blocks: Sequence[str], batch: Any, *, remova
     >>> found.inputs, len(found.curves["stream_norm"]), found.numbers["drift_share"].low > 0.9
     (10, 9, True)
     """
-    network = hooked.unwrapped(module)
+    network = unwrapped(module)
     parts = dict(zip(blocks, hooked.submodules(network, blocks), strict=True))
     with hooked.observing(network):
         seen = _Seen(_mask(batch), _norms(parts))

@@ -36,7 +36,7 @@ class ModuleSource(Source):
 
         if not isinstance(module, nn.Module):
             raise checks.InputError(f"module: expected a torch.nn.Module, found {type(module).__name__}")
-        self._module = _bare(module)
+        self._module = unwrapped(module)
         self.title = title or type(self._module).__name__
         state = self._module.state_dict(keep_vars=True)
         self._computed = dict(_computed(self._module))
@@ -76,8 +76,8 @@ class ModuleSource(Source):
         return self._module
 
 
-def _bare(module: nn.Module) -> nn.Module:
-    """The module inside what compiling and distributing put around it."""
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network itself, without what `torch.compile` and (distributed) data parallelism put around it."""
     from torch import nn
 
     while True:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
 from deeplimit.diagnosis.blocks.group import Group, Role
+from deeplimit.diagnosis.function import hooked
+from deeplimit.diagnosis.sources.module import unwrapped
 from deeplimit.statistics.roughness import ROUNDING
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class WeightGauge:
     which it maps images of one colour.
 
     Args:
-        model: not wrapped any more: see `unwrapped`.
+        model: not wrapped any more: see `whole`.
         group: of its blocks.
 
     Raises:
@@ -203,68 +205,41 @@ def compared(sums: Sequence[Sequence[float]], depth: int) -> tuple[float, float,
     return _mean(ratios, 0.0), _mean(indices, math.nan), far, near
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def whole(model: nn.Module) -> nn.Module:
     """The module inside torch.compile and DistributedDataParallel.
 
     Raises:
         InputError: its weights are spread over processes (FullyShardedDataParallel).
     """
-    from torch.nn.parallel import DataParallel, DistributedDataParallel
-
-    while True:
-        if hasattr(model, "_orig_mod"):
-            model = model._orig_mod  # type: ignore[assignment]
-        elif isinstance(model, DataParallel | DistributedDataParallel):
-            model = model.module
-        else:
-            break
+    model = unwrapped(model)
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         raise _sharded(type(model).__name__)
     return model
 
 
 def passage(model: nn.Module, group: Group, *, batch: Any) -> tuple[tuple[float, ...], float]:
-    """How a batch passes: ‖update‖ / ‖stream‖ of each block, and the mean cosine between successive updates.
-
-    A block is a submodule with its residual connection: its update is output − input. The model is in evaluation mode meanwhile, and hooks
-    stand on its blocks for the time of one forward pass without gradients.
+    """How a batch passes: ‖update‖ / ‖stream‖ of each block, and the mean cosine between successive updates, from one forward pass.
 
     Args:
-        model: not wrapped any more: see `unwrapped`.
-        group: of its blocks.
-        batch: a tensor, a sequence of arguments or a mapping of named ones; what else there is, is one argument.
+        model: not wrapped any more: see `whole`.
+        group: of its blocks, each with its residual connection.
+        batch: a tensor, a sequence of arguments or a mapping of named ones.
 
     Raises:
-        InputError: a block is not called once, or does not map a tensor to one of the same shape.
+        InputError: the network cannot run on the batch, or its blocks are no chain of states of one shape.
     """
     import torch
 
-    updates, ratios = [], []
+    updates: list[Tensor] = []
+    ratios: list[Tensor] = []
 
-    def listen(_: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any], output: Any) -> None:
-        before, after = args[0] if args else named.get("hidden_states"), output
-        if isinstance(after, tuple):
-            after = after[0]
-        if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor) and before.shape == after.shape:
-            update = (after - before).float()
-            updates.append(update)
-            ratios.append(update.norm() / before.float().norm())
+    def listen(_: int, call: hooked.Call) -> None:
+        updates.append((call.after - call.before).float())
+        ratios.append(updates[-1].norm() / call.before.float().norm())
 
-    hooks = [model.get_submodule(name).register_forward_hook(listen, with_kwargs=True) for name in group.blocks]
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            _call(model, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in training.items():
-            module.training = mode
-    if len(updates) != group.depth:
-        raise checks.InputError(
-            f"batch: expected {group.depth} blocks that each map a tensor to one of its shape, found {len(updates)}"
-        )
+    with hooked.observing(model):
+        blocks = dict(zip(group.blocks, hooked.submodules(model, group.blocks), strict=True))
+        hooked.forward(model, blocks, batch=batch, edit=listen)
     cosines = [
         torch.cosine_similarity(left.flatten(), right.flatten(), dim=0)
         for left, right in itertools.pairwise(updates)
@@ -272,15 +247,6 @@ def passage(model: nn.Module, group: Group, *, batch: Any) -> tuple[tuple[float,
     ]
     *found, mean = torch.stack([*ratios, torch.stack(cosines).mean()]).tolist()
     return tuple(found), mean
-
-
-def _call(model: nn.Module, batch: Any) -> None:
-    if isinstance(batch, Mapping):
-        model(**batch)
-    elif isinstance(batch, list | tuple):
-        model(*batch)
-    else:
-        model(batch)
 
 
 def _whole(known: Mapping[str, Tensor], name: str) -> Tensor:

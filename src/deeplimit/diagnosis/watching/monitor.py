@@ -114,7 +114,7 @@ class DepthMonitor:
             raise checks.InputError("history: expected at least 2, for the start and the end, found 1")
         if self.every is not None:
             checks.positive_int("every", self.every)
-        self._model = gauge.unwrapped(self.model)
+        self._model = gauge.whole(self.model)
         self.blocks = self.group if isinstance(self.group, Group) else _found(self._model, self.group)
         self._steps, self._count, self._stride = 0, 0, 1
         self._alarms = alarms.Alarms()

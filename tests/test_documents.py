@@ -24,7 +24,7 @@ import deeplimit
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-SCRIPTS = {"diagnose_checkpoints.py", "tune_l2.py"}
+SCRIPTS = {"diagnose_checkpoints.py", "diagnose_depths.py", "tune_l2.py"}
 """Examples that are no studies: tests/test_examples.py runs them, on images of its own."""
 
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)

@@ -100,3 +100,11 @@ def test_checkpoints_of_packages_are_diagnosed(capsys):
     for said in ("bert.encoder.layer: 12 blocks", "encoder.layer: 6 blocks", "bert.encoder.layer: 8 blocks"):
         assert said in found
     assert "decoder.layers: 2 blocks of width 128\n    weights: undecided" in found
+
+
+def test_networks_of_four_depths_show_what_their_starts_lead_to(capsys):
+    runpy.run_path(str(EXAMPLES / "diagnose_depths.py"))["main"](steps=30)
+    smooth, rough = capsys.readouterr().out.split("independent layers")
+    assert smooth.count("weights smooth") == 4
+    assert rough.count("weights no order") == 4
+    assert [part.count(label) for part, label in ((smooth, ": hypothesis 1"), (rough, ": i.i.d.-like"))] == [2, 2]

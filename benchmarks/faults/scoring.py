@@ -15,6 +15,8 @@ from benchmarks.faults.inject import FAULTS, Blocks, Patient, inject
 from benchmarks.faults.training import STAGES, State, trained
 from deeplimit.diagnosis import Report
 
+PERMUTED = "units in another order"
+
 ACCEPTED: dict[str, set[str]] = {
     "wrong multiplier": {"scale", "identity"},
     "rough block": {"rough", "scale", "foreign"},
@@ -62,6 +64,7 @@ class Outcome:
         blocks: that have the fault.
         findings: kind and blocks of each.
         function: verdict on the function.
+        weights: verdict on the weights.
     """
 
     architecture: str
@@ -71,6 +74,7 @@ class Outcome:
     blocks: Blocks
     findings: tuple[tuple[str, Blocks], ...]
     function: str
+    weights: str = ""
 
     @property
     def faulty(self) -> bool:
@@ -104,7 +108,9 @@ def outcome(case: Case, report: Report) -> Outcome:
     a = case.architecture
     group = max(report.groups, key=lambda group: group.depth)
     findings = tuple((finding.kind, finding.blocks) for finding in group.findings)
-    return Outcome(a.name, case.seed, case.kind, a.depth, case.blocks, findings, group.function.label)
+    return Outcome(
+        a.name, case.seed, case.kind, a.depth, case.blocks, findings, group.function.label, group.weights.label
+    )
 
 
 def kinds(architecture: Architecture) -> list[str]:
@@ -131,7 +137,7 @@ def clean(seeds: Sequence[int], *, cache: Path) -> Iterator[Case]:
         for seed in seeds:
             states = trained(a, seed, cache=cache)
             yield from (Case(a, seed, stage, states[stage]) for stage in STAGES)
-            for number, kind in enumerate([*COPIES, "units in another order"]):
+            for number, kind in enumerate([*COPIES, *[PERMUTED] * 4]):
                 if kind != "rescaled" or a.normed:
                     generator = torch.Generator().manual_seed(1000 * seed + number)
                     yield Case(a, seed, kind, harmless(kind, a, states["end"], generator=generator))
@@ -188,6 +194,9 @@ def sums(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield f"| layers permuted that started independent | {interval([o.found for o in bad if not visible(o)])} |"
     yield f"| false alarms, of clean networks | {interval([o.alarm for o in good])} |"
     yield f"| blocks of clean networks that are blamed | {interval(blocks)} |"
+    own = {(o.architecture, o.seed): o.weights for o in good if o.kind == "end"}
+    copies = [o.weights == own[o.architecture, o.seed] for o in good if o.kind == PERMUTED]
+    yield f"| copies with hidden units in another order: the same verdict on the weights | {interval(copies)} |"
 
 
 def write(text: Sequence[str], page: Path) -> None:

@@ -13,6 +13,8 @@ HARMLESS = 0.1
 LITTLE = 0.2
 """Effect of removing a block, beside the median block's, below which it does little."""
 
+UNDECIDED = "the verdict on the weights is undecided"
+
 ORDERED = ("smooth", "tied")
 
 
@@ -33,7 +35,7 @@ def _tie(weights: Verdict) -> Consequence:
     if weights.label == "tied":
         return Consequence("tie", "yes", "the blocks are equal already")
     if weights.label == "undecided":
-        return Consequence("tie", "cannot tell", weights.reason)
+        return Consequence("tie", "cannot tell", UNDECIDED)
     if weights.label == "smooth":
         return Consequence(
             "tie",
@@ -45,7 +47,7 @@ def _tie(weights: Verdict) -> Consequence:
 
 def _interpolate(weights: Verdict) -> Consequence:
     if weights.label == "undecided":
-        return Consequence("interpolate", "cannot tell", weights.reason)
+        return Consequence("interpolate", "cannot tell", UNDECIDED)
     if weights.label in ORDERED:
         return Consequence("interpolate", "yes", "weights between two neighbouring blocks are close to both of them")
     return Consequence(
@@ -59,9 +61,7 @@ def _deepen(weights: Verdict, function: Verdict) -> Consequence:
     """By putting a block between each two, with weights between theirs, and halving all steps."""
     if weights.label not in ORDERED:
         answer = "cannot tell" if weights.label == "undecided" else "no"
-        why = (
-            weights.reason if weights.label == "undecided" else "blocks in between would not be like any of the others"
-        )
+        why = UNDECIDED if answer == "cannot tell" else "blocks in between would not be like any of the others"
         return Consequence("deepen", answer, why)  # type: ignore[arg-type]
     if function.label == "flow":
         return Consequence(

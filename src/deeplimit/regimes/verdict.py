@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     Known = Runs | StackModule | Mapping[str, Tensor] | Tensor
 
-ALONE = 0.01
-"""p-value below which the order of the layers of one network matters."""
+ALONE, FEWEST = 0.01, 6
+"""p-value below which the order of the layers of one network matters; layers below which nothing is said of it."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def smoothness(weights: Tensor) -> Smoothness:
     ratio, p_value = variation_ratio(one)
     if ratio == 0.0:
         return Smoothness("smooth", ratio, p_value, None)
-    roughness = hurst(paths, (1, 2), order=2) if len(paths) >= 5 and len(one) >= 8 else None
+    roughness = hurst(paths, (1, 2), order=2) if len(paths) >= 5 and len(one) >= FEWEST else None
     if not p_value <= ALONE:
-        return Smoothness("no order" if len(one) >= 8 else "undecided", ratio, p_value, roughness)
+        return Smoothness("no order" if len(one) >= FEWEST else "undecided", ratio, p_value, roughness)
     if roughness is None or roughness.low < 1 - WHITE < roughness.high:
         return Smoothness("undecided", ratio, p_value, roughness)
     return Smoothness("smooth" if roughness.low > 1 - WHITE else "rough", ratio, p_value, roughness)

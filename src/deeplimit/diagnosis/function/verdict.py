@@ -34,9 +34,7 @@ import math
 from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.diagnosis.report import FunctionLabel, Passage, Verdict
-
-FEWEST = 6
-"""Blocks below which nothing is judged."""
+from deeplimit.regimes.verdict import FEWEST
 
 GROWTH, EXPLODED = 1.25, 10.0
 """Growth of the stream over the median block, and over the group, above which it explodes."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from deeplimit.diagnosis.report import Finding
 from deeplimit.diagnosis.weights import seriation
 from deeplimit.diagnosis.weights.profiles import MATRICES
-from deeplimit.diagnosis.weights.verdict import FEWEST, listed
+from deeplimit.diagnosis.weights.verdict import listed
+from deeplimit.regimes.verdict import FEWEST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +37,9 @@ part at both ends of a network, where blocks differ for good reasons, from END t
 SIZE = math.log(1.8)
 """Least residual that is another size."""
 
-NOISE = 0.15, 0.1
-"""Least residual of every one of n matrices that is noise on top, a + b/n: noise of a matrix's own norm makes it ½ log 2 = 0.35."""
+NOISE, MOST = (0.15, 0.1), (0.28, 0.08)
+"""Least residual of every one of n matrices that is noise on top, a + b/n; or of their mean, and then of every one: noise of a matrix's own
+norm makes it ½ log 2 = 0.35."""
 
 SUSPECT = 0.1
 """Change of shared directions, or of their number, that tells noise from a mere factor."""
@@ -186,7 +188,8 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     norms = _log_norms(observed, group, *MATRICES)
     if not norms:
         return []
-    common = [min(column) for column in zip(*map(residuals, norms.values()), strict=True)]
+    columns = list(zip(*map(residuals, norms.values()), strict=True))
+    common = [min(column) for column in columns]
     spread = [
         residuals([math.log(max(count, TINY)) for count in one.profile.curves["participation"]])
         for one in observed
@@ -198,13 +201,14 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     least, more = NOISE
     limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms), end=1.0)
     found = []
-    for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
-        if rest < limit:
+    for block, (column, rest, limit) in enumerate(zip(columns, common, limits, strict=True)):
+        strength = max(rest / limit, statistics.mean(column) / MOST[0] if rest >= MOST[1] else 0.0)
+        if strength < 1:
             continue
         noisy = wider[block] >= SUSPECT or apart[block] <= -SUSPECT
         why = f"all matrices of block {block} are larger than nearby by {math.exp(rest):.2f} times or more"
         why += ", and have less in common with those of other blocks: noise on top" if noisy else ""
-        found.append(Finding("rough" if noisy else "scale", (block,), "all matrices", why, rest / limit))
+        found.append(Finding("rough" if noisy else "scale", (block,), "all matrices", why, strength))
     return found
 
 

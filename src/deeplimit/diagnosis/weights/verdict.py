@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from deeplimit.claims import Measured
 from deeplimit.diagnosis.report import Verdict
 from deeplimit.fits import half_width
+from deeplimit.regimes.verdict import FEWEST
 from deeplimit.regimes.weights import said
 from deeplimit.statistics.roughness import ROUNDING
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from deeplimit.diagnosis.weights.profiles import Observed
-
-FEWEST = 6
-"""Comparable blocks below which there is no verdict."""
 
 CHANGES = {
     "tied": "training the blocks apart",

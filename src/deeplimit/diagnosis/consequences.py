@@ -79,7 +79,7 @@ def _skip(passage: Passage | None) -> Consequence:
     defect = None if passage is None else passage.numbers.get("halving_defect")
     if defect is None:
         return Consequence("skip", "cannot tell", "needs a module and a batch of inputs")
-    what = f"leaving out every second block and doubling the others changes the output by {said(defect)} of its size"
+    what = f"leaving out every second block and doubling the others changes the output by {said(defect)} of what the blocks add"
     if defect.high <= HARMLESS:
         return Consequence("skip", "yes", what)
     return Consequence("skip", "no" if defect.low > HARMLESS else "cannot tell", what)

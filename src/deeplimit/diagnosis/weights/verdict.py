@@ -90,6 +90,8 @@ def _why(one: Observed) -> str:
     order = one.profile.order
     assert order is not None
     what = f"{one.profile.name}: order ratio {order.ratio:.2f} of 2, p = {order.p_value:.2g}"
+    if order.label == "rough" and "noise_share" in one.profile.numbers:
+        what += f", {1 - one.profile.numbers['noise_share']:.0%} of the variance over depth is trend"
     return what if order.roughness is None else f"{what}, roughness {said(order.roughness)}"
 
 

@@ -31,7 +31,9 @@ class Profile:
         view: `raw`: entries as stored; `aligned`: hidden units matched from block to block; `invariant`: nothing in it depends on the order
             of hidden units.
         shape: of one block's tensor.
-        curves: name -> a number for each block (`norm`, `operator_norm`, `stable_rank`, …) or each pair of neighbours (`increment`, …).
+        curves: name -> a number for each block: `norm` (Frobenius), `operator_norm` (largest singular value, of a kernel as a matrix
+            `[out, in · taps]`), `participation` (number of directions that carry a matrix), `mean` (of a vector), `map_norm` (of a pair,
+            on random inputs); or for each pair of neighbours: `increment`, `matched` (mean cosine of matched units).
         order: whether the order of the blocks matters, and how rough the path is; None where there are fewer than 3 blocks.
         numbers: name -> one number for the group: `carriers`, how many blocks carry the weights; `noise_share`, how much of their variance
             over depth is white noise.

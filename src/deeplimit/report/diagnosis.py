@@ -50,6 +50,9 @@ STREAM = ("stream_norm", "update_ratio", "alignment", "gain", "removal")
 AXES = {
     "norm": r"norm $\|A_k\|$",
     "operator_norm": "operator norm",
+    "participation": "directions that carry it",
+    "map_norm": "size on random inputs",
+    "matched": "cosine of matched units",
     "increment": r"step $\|A_k - A_{k-1}\|$",
     "stream_norm": "norm of the stream",
     "update_norm": "norm of the update",

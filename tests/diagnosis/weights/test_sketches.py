@@ -65,3 +65,13 @@ def test_a_large_spectrum_is_estimated_by_probes(monkeypatch):
 
 def test_a_matrix_of_zeros_has_no_directions():
     assert sketches.spectrum(torch.zeros(3, 4)) == sketches.Spectrum(0.0, 0.0, 0.0)
+
+
+def test_the_size_of_a_map_is_that_on_random_inputs_whatever_the_order_of_hidden_units():
+    first, second, order = drawn(1500, 40), drawn(40, 1500, seed=1), torch.randperm(1500)
+    x = drawn(40, 20_000, seed=2)
+    for linear in (True, False):
+        hidden = first @ x if linear else (first @ x).relu()
+        found = sketches.map_norm(second, first, linear=linear)
+        assert found == pytest.approx(float((second @ hidden).norm() / x.norm()), rel=0.05)
+        assert sketches.map_norm(second[:, order], first[order], linear=linear) == pytest.approx(found, rel=1e-9)

@@ -154,6 +154,8 @@ def _observe_pair(pair: Pair, firsts: Iterator[Tensor], seconds: Iterator[Tensor
             track.finite.append(fine and also)
         product.path.append(sketches.product_sketch(left, right))
         _note_spectrum(product, sketches.product_spectrum(left, right), finite=fine and also)
+        gain = sketches.map_norm(left, right, linear=pair.part == "attention")
+        product.note(map_norm=gain if product.finite[-1] else math.nan)
         if not pair.scores and len(right) <= LARGEST:
             entries, matched = aligner.add(right, left.T)
             aligned.path.append(entries)

@@ -125,6 +125,22 @@ def product_spectrum(second: Tensor, first: Tensor) -> Spectrum:
     return spectrum(total)
 
 
+def map_norm(second: Tensor, first: Tensor, *, linear: bool) -> float:
+    """√(mean ‖B σ(A x)‖² / mean ‖x‖²) over `SIDE` normal inputs x, of A `[m, q]` and B `[p, m]`: the size of the map of a block.
+
+    σ is the ReLU where the map is not linear, whatever the network has in its place: a file of weights does not say.
+    """
+    import torch
+
+    x = torch.randn(first.shape[1], SIDE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    total = torch.zeros(second.shape[0], SIDE, dtype=torch.float64)
+    for start in range(0, first.shape[0], CHUNK):
+        here = slice(start, start + CHUNK)
+        hidden = first[here].double() @ x
+        total += second[:, here].double() @ (hidden if linear else hidden.relu())
+    return float(total.norm() / x.norm())
+
+
 def _probed(times: Map, back: Map, like: Tensor) -> Spectrum:
     """Of A, known by x ↦ A x and y ↦ Aᵀ y."""
     import torch

@@ -37,9 +37,9 @@ part at both ends of a network, where blocks differ for good reasons, from END t
 SIZE = math.log(1.8)
 """Least residual that is another size."""
 
-NOISE, MOST = (0.15, 0.1), (0.28, 0.08)
-"""Least residual of every one of n matrices that is noise on top, a + b/n; or of their mean, and then of every one: noise of a matrix's own
-norm makes it ½ log 2 = 0.35."""
+NOISE, MOST, NOISE_END = (0.15, 0.1), (0.28, 0.08), 0.25
+"""Least residual of every one of n matrices that is noise on top, a + b/n; or of their mean, and then of every one; at both ends of every
+one. Noise of a matrix's own norm makes it ½ log 2 = 0.35 for all of them; a first block is often larger, but not evenly."""
 
 SUSPECT = 0.1
 """Change of shared directions, or of their number, that tells noise from a mere factor."""
@@ -52,7 +52,7 @@ TIED = 1e-3
 
 FOREIGN, NEAREST_TOO, APART = 0.15, 0.1, 3.4
 """Share of the median block's cosine with the others below which a block is from elsewhere; at both ends, whose blocks share little, a
-third of that, or NEAREST_TOO even of the nearest block's. Standard deviations that the share must lie below the blocks nearby."""
+third of that, or NEAREST_TOO even of the nearest block's, and as many standard deviations below the blocks nearby."""
 
 SURE, EXPLAINED = 5.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
@@ -202,7 +202,10 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms), end=1.0)
     found = []
     for block, (column, rest, limit) in enumerate(zip(columns, common, limits, strict=True)):
-        strength = max(rest / limit, statistics.mean(column) / MOST[0] if rest >= MOST[1] else 0.0)
+        if block in (0, group.depth - 1):
+            strength = rest / max(limit, NOISE_END)
+        else:
+            strength = max(rest / limit, statistics.mean(column) / MOST[0] if rest >= MOST[1] else 0.0)
         if strength < 1:
             continue
         noisy = wider[block] >= SUSPECT or apart[block] <= -SUSPECT
@@ -239,9 +242,11 @@ def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     usual = 1.4826 * statistics.median(map(abs, rests))
     found = []
     for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
-        end = block in (0, len(shared.mean) - 1)
-        alone = mean < FOREIGN / 3 or max(mean, nearest) < NEAREST_TOO if end else mean < FOREIGN
-        if alone and -rests[block] > APART * usual and block not in odd:
+        if block in (0, len(shared.mean) - 1):
+            alone = (mean < FOREIGN / 3 or max(mean, nearest) < NEAREST_TOO) and -rests[block] > APART * usual
+        else:
+            alone = mean < FOREIGN
+        if alone and block not in odd:
             why = f"block {block} shares {max(mean, 0.0):.0%} as much of the stream's directions with others as the median block does"
             found.append(Finding("foreign", (block,), "all matrices", why, FOREIGN / max(mean, FOREIGN / 100)))
     return found

@@ -65,3 +65,11 @@ def test_a_large_spectrum_is_estimated_by_probes(monkeypatch):
 
 def test_a_matrix_of_zeros_has_no_directions():
     assert sketches.spectrum(torch.zeros(3, 4)) == sketches.Spectrum(0.0, 0.0, 0.0)
+
+
+def test_the_norm_of_a_large_matrix_is_exact_and_no_less_than_its_operator_norm(monkeypatch):
+    monkeypatch.setattr(sketches, "EXACT", 8)
+    matrix = drawn(20, 1, seed=1) @ drawn(1, 30, seed=2)
+    found = sketches.spectrum(matrix)
+    assert found.norm == pytest.approx(float(matrix.norm()), rel=1e-9)
+    assert found.top == pytest.approx(found.norm, rel=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from deeplimit.claims import Measured
@@ -68,4 +70,12 @@ def test_idle_and_dead_blocks_are_named():
     assert (idle[-1].answer, "block 2" in idle[-1].reason) == ("yes", True)
     assert answers("rough", passage=passage(removal=(1, 1, 0.8)))["prune"] == "no"
     dead = Finding("dead", (3,), "mlp", "adds nothing", 2.0)
-    assert answers("rough", findings=[dead])["prune"] == "yes"
+    found = consequences(verdict("rough"), verdict("undecided"), passage=None, findings=[dead])[-1]
+    assert (found.answer, found.reason) == ("yes", "dead: mlp of block 3")  # its attention may be alive
+
+
+def test_what_a_batch_did_not_show_is_not_asked_for_again():
+    broken = consequences(verdict("rough"), verdict("unstable"), passage=Passage(4, {}, {}), findings=())
+    assert [one.reason for one in broken[-2:]] == ["the batch did not pass through in finite numbers"] * 2
+    still = consequences(verdict("rough"), verdict("identity"), passage=passage((math.nan, math.nan)), findings=())
+    assert (still[-2].answer, "nan" in still[-2].reason) == ("cannot tell", False)

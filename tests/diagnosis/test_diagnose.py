@@ -71,3 +71,23 @@ def test_a_batch_without_a_module_is_refused(tmp_path):
     save_file(perceptrons("smooth"), tmp_path / "net.safetensors")
     with pytest.raises(InputError, match="module"):
         diagnose(str(tmp_path / "net.safetensors"), torch.zeros(2, 16))
+
+
+def test_the_strongest_finding_comes_first_whatever_found_it():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+            self.down.weight.data *= 0.01
+
+        def forward(self, h):
+            return h + 0.25 * self.down(torch.tanh(self.up(h)))
+
+    torch.manual_seed(0)
+    blocks = [Block() for _ in range(12)]
+    blocks[3].down.weight.data *= 3
+    blocks[3].down.bias.data *= 3
+    (group,) = diagnose(nn.Sequential(*blocks), torch.randn(8, 16)).groups
+    strengths = [one.strength for one in group.findings]
+    assert len(strengths) > 1
+    assert strengths == sorted(strengths, reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from deeplimit.diagnosis.report import Consequence, Finding, Passage, Verdict
@@ -12,6 +13,8 @@ HARMLESS = 0.1
 
 LITTLE = 0.2
 """Effect of removing a block, beside the median block's, below which it does little."""
+
+UNSEEN = "the batch did not pass through in finite numbers"
 
 UNDECIDED = "the verdict on the weights is undecided"
 
@@ -78,7 +81,9 @@ def _skip(passage: Passage | None) -> Consequence:
     """Every second block, the others doubled."""
     defect = None if passage is None else passage.numbers.get("halving_defect")
     if defect is None:
-        return Consequence("skip", "cannot tell", "needs a module and a batch of inputs")
+        return Consequence("skip", "cannot tell", "needs a module and a batch of inputs" if passage is None else UNSEEN)
+    if not math.isfinite(defect.value):
+        return Consequence("skip", "cannot tell", "what the blocks add is 0, or not finite")
     what = f"leaving out every second block and doubling the others changes the output by {said(defect)} of what the blocks add"
     if defect.high <= HARMLESS:
         return Consequence("skip", "yes", what)
@@ -86,12 +91,13 @@ def _skip(passage: Passage | None) -> Consequence:
 
 
 def _prune(passage: Passage | None, findings: Sequence[Finding]) -> Consequence:
-    dead = sorted({block for finding in findings if finding.kind == "dead" for block in finding.blocks})
-    if dead:
-        return Consequence("prune", "yes", f"dead: block {', '.join(map(str, dead))}")
+    dead = sorted((block, finding.where) for finding in findings if finding.kind == "dead" for block in finding.blocks)
+    if dead:  # a part of a block: another of the same block may do much
+        return Consequence("prune", "yes", f"dead: {', '.join(f'{where} of block {block}' for block, where in dead)}")
     removal = None if passage is None else passage.curves.get("removal")
     if not removal:
-        return Consequence("prune", "cannot tell", "what a block does is seen only with a module and a batch of inputs")
+        needs = "what a block does is seen only with a module and a batch of inputs"
+        return Consequence("prune", "cannot tell", needs if passage is None else UNSEEN)
     middle = sorted(removal)[len(removal) // 2]
     idle = [block for block, effect in enumerate(removal) if effect < LITTLE * middle]
     if idle:

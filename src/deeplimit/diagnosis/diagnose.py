@@ -90,7 +90,7 @@ def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | Non
         function,
         tuple(one.profile for one in observed),
         passage,
-        tuple(findings),
+        tuple(sorted(findings, key=lambda found: -found.strength)),
         consequences(weights, function, passage=passage, findings=findings),
         group.left_out,
     )

@@ -29,9 +29,9 @@ class Block(nn.Module):
         return h if self.norm is None else self.norm(h)
 
 
-def measured(factor, *, weights=1.0, **kind):
+def measured(factor, *, weights=1.0, depth=DEPTH, **kind):
     torch.manual_seed(0)
-    blocks = [Block(factor, **kind) for _ in range(DEPTH)]
+    blocks = [Block(factor, **kind) for _ in range(depth)]
     for block in blocks:
         block.get_parameter("mlp.down.weight").data *= weights
     net = nn.Sequential(*blocks)
@@ -57,3 +57,26 @@ def test_a_multiplier_that_is_in_the_weights_too_is_found():
     assert (finding.kind, finding.blocks) == ("scale", tuple(range(DEPTH)))
     assert "applied twice" in finding.reason
     assert measured(1.0, weights=DEPTH**-0.5)[1] == []  # once, in the weights alone
+
+
+@pytest.mark.parametrize("depth", [2, 3, 8])
+@pytest.mark.parametrize("factor", [0.7, 1.0])
+def test_no_multiplier_to_speak_of_is_not_applied_twice(depth, factor):
+    assert measured(factor, depth=depth)[1] == []
+
+
+def test_a_layer_that_returns_more_than_a_tensor_has_no_multiplier():
+    class Pair(nn.Linear):
+        def forward(self, h):
+            return super().forward(h), None
+
+    class Unpacking(Block):
+        def forward(self, h):
+            return h + self.mlp["down"](torch.tanh(self.mlp["up"](h)))[0]
+
+    blocks = [Unpacking(1.0) for _ in range(6)]
+    for block in blocks:
+        block.mlp["down"] = Pair(32, 16)
+    net = nn.Sequential(*blocks)
+    (group,) = find_groups(ModuleSource(net))
+    assert multipliers(net, group, batch=torch.randn(6, 16)) == {}

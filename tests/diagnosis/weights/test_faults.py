@@ -103,3 +103,30 @@ def test_few_blocks_are_compared_with_nothing():
 
 def test_residuals_do_not_see_a_trend_beyond_the_ends():
     assert residuals([float(k) for k in range(9)])[2:-2] == [0.0] * 5
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-4])
+@pytest.mark.parametrize("block", [0, 4])
+def test_a_block_that_has_shrunk_as_a_whole_is_dead(block, factor):
+    (finding,) = faults(in_block(perceptrons("independent"), block, lambda name, value: factor * value))
+    assert (finding.kind, finding.blocks) == ("dead", (block,))
+
+
+def with_biases(state, size):
+    biases = {
+        name.replace("weight", "bias"): size * noise(len(value), seed=len(name) + place)
+        for place, (name, value) in enumerate(state.items())
+        if "down" in name
+    }
+    return biases | state
+
+
+def test_biases_that_are_0_everywhere_hide_nothing():
+    (finding,) = faults(in_block(with_biases(perceptrons("independent"), 0.0), 4, scaled(3.0)))
+    assert (finding.kind, finding.blocks) == ("scale", (4,))
+
+
+def test_a_bias_stored_before_its_matrix_is_not_taken_for_what_is_written():
+    state = with_biases(perceptrons("independent"), 1.0)
+    larger = in_block(state, 4, lambda name, value: value * (6.0 if "bias" in name else 2.5))
+    assert [one.where for one in faults(larger)] == ["all matrices"]  # beside what it reads with, it writes no more

@@ -75,3 +75,11 @@ def test_the_size_of_a_map_is_that_on_random_inputs_whatever_the_order_of_hidden
         found = sketches.map_norm(second, first, linear=linear)
         assert found == pytest.approx(float((second @ hidden).norm() / x.norm()), rel=0.05)
         assert sketches.map_norm(second[:, order], first[order], linear=linear) == pytest.approx(found, rel=1e-9)
+
+
+def test_the_norm_of_a_large_matrix_is_exact_and_no_less_than_its_operator_norm(monkeypatch):
+    monkeypatch.setattr(sketches, "EXACT", 8)
+    matrix = drawn(20, 1, seed=1) @ drawn(1, 30, seed=2)
+    found = sketches.spectrum(matrix)
+    assert found.norm == pytest.approx(float(matrix.norm()), rel=1e-9)
+    assert found.top == pytest.approx(found.norm, rel=1e-9)

@@ -67,3 +67,10 @@ def test_the_order_ratio_has_an_interval_that_holds_it():
     assert far.low < 2 < far.high
     assert far.low > 1.7
     assert order_ratio(torch.ones(8, 3, dtype=torch.float64)).value == 0
+
+
+def test_weights_of_zeros_are_said_to_be_that():
+    zeros = {name: 0 * value for name, value in perceptrons("smooth").items()}
+    source, group = found(zeros)
+    verdict = judge_weights(observe_weights(source, group), group.depth)
+    assert (verdict.label, "not 0" in verdict.reason) == ("undecided", True)

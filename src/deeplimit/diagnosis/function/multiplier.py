@@ -27,7 +27,8 @@ FITS = 1e-3
 """Share of u's square that the y_p may leave unexplained; more, and the block does something else with them."""
 
 SMALL, TWICE = 2.0, 1.5
-"""A multiplier of up to SMALL/√L is one that depth asks for; ratios of up to TWICE times the multiplier look like the same again."""
+"""A multiplier of up to SMALL/√L is one that depth asks for; ratios of up to TWICE times the multiplier look like the same again, where
+they are nearer to it than to 1, as those of weights without it are. A multiplier above 1/TWICE cannot be told from 1."""
 
 
 def multipliers(module: nn.Module, group: Group, *, batch: Any) -> dict[str, tuple[float, ...]]:
@@ -42,12 +43,13 @@ def multipliers(module: nn.Module, group: Group, *, batch: Any) -> dict[str, tup
     layers = {role.name: _layers(network, group, role) for role in group.roles if role.use == "writes"}
     if not layers or not all(layers.values()):
         return {}
-    outputs: dict[nn.Module, Tensor] = {}
+    outputs: dict[nn.Module, Any] = {}
     factors: list[list[float] | None] = []
 
     def edit(block: int, call: hooked.Call) -> None:
         written = [outputs.get(found[block]) for found in layers.values()]
         factors.append(_factors(call.after - call.before, written))
+        outputs.clear()  # not needed any more, and as large as the batch
 
     def keep(layer: nn.Module, args: Any, output: Any) -> None:
         outputs[layer] = output
@@ -72,14 +74,15 @@ def doubled(factors: Mapping[str, Sequence[float]], observed: Sequence[Observed]
     found = []
     for name, column in factors.items():
         factor, part = statistics.median(column), group.role(name).part
-        small = 0 < factor <= SMALL / math.sqrt(group.depth) and factor < 1
-        if small and part in ratio and ratio[part] <= TWICE * factor:
+        small = 0 < factor <= min(SMALL / math.sqrt(group.depth), 1 / TWICE)
+        limit = min(TWICE * factor, math.sqrt(max(factor, 0.0)))
+        if small and part in ratio and ratio[part] <= limit:
             why = (
                 f"the network multiplies what {name} writes by {factor:.2g}, and its weights are {ratio[part]:.2g} times the size of those "
                 "it reads with: the multiplier may have been applied twice"
             )
             blocks = tuple(range(group.depth))
-            found.append(Finding("scale", blocks, name, why, TWICE * factor / max(ratio[part], 1e-12)))
+            found.append(Finding("scale", blocks, name, why, limit / max(ratio[part], 1e-12)))
     return found
 
 
@@ -90,13 +93,13 @@ def _layers(network: nn.Module, group: Group, role: Role) -> list[nn.Module]:
     return [known[path] for path in paths] if all(path in known for path in paths) else []
 
 
-def _factors(update: Tensor, written: Sequence[Tensor | None]) -> list[float] | None:
+def _factors(update: Tensor, written: Sequence[Any]) -> list[float] | None:
     """Least squares of what a block adds on what its parts write; None where it does not fit."""
     import torch
 
-    if any(one is None or one.shape != update.shape for one in written):
+    if not all(isinstance(one, torch.Tensor) and one.shape == update.shape for one in written):
         return None
-    columns = torch.stack([one.double().reshape(-1) for one in written if one is not None], dim=1)
+    columns = torch.stack([one.double().reshape(-1) for one in written], dim=1)
     target = update.double().reshape(-1)
     gram = columns.T @ columns
     if not bool(gram.isfinite().all()) or float(torch.linalg.matrix_rank(gram)) < len(gram):

@@ -127,9 +127,10 @@ def _is_of_stream(one: Observed) -> bool:
 
 
 def _log_norms(observed: Sequence[Observed], group: Group, *uses: str) -> dict[str, list[float]]:
-    """Role -> logarithm of its norm in each block."""
+    """Role -> logarithm of its norm in each block; without those that are 0 in all blocks, and tell nothing of one."""
     raw = [one.profile for one in observed if one.profile.view == "raw" and group.role(one.profile.name).use in uses]
-    return {one.name: [math.log(max(norm, TINY)) for norm in one.curves["norm"]] for one in raw}
+    curves = {one.name: one.curves["norm"] for one in raw if any(one.curves["norm"])}
+    return {name: [math.log(max(norm, TINY)) for norm in norms] for name, norms in curves.items()}
 
 
 def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, list[list[float]]]]:
@@ -141,16 +142,25 @@ def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, 
     norms = {role.name: norms[role.name] for role in group.roles if role.name in norms and _is_outlet(role)}
     sets: dict[str, list[list[float]]] = collections.defaultdict(list)
     reads: dict[str, list[list[float]]] = collections.defaultdict(list)
-    for role in group.roles:
-        if role.name in norms and role.use == "reads":
+    writes: dict[str, list[float]] = {}
+    for role in [role for role in group.roles if role.name in norms]:
+        if role.use == "reads":
             reads[role.part].append(norms[role.name])
-        elif role.name in norms:
-            sets[role.suffix.rpartition(".")[0] if role.part == "norm" else role.part].append(norms[role.name])
+            continue
+        sets[role.suffix.rpartition(".")[0] if role.part == "norm" else role.part].append(norms[role.name])
+        if role.use in ("writes", "stream"):
+            writes.setdefault(role.part, norms[role.name])
     for name, curves in sets.items():
-        if name in reads:
+        if name in reads and name in writes:
             read = [statistics.mean(column) for column in zip(*reads[name], strict=True)]
-            curves.append([own - other for own, other in zip(curves[0], read, strict=True)])
+            curves.append(_beside(writes[name], read))
         yield name, curves
+
+
+def _beside(written: Sequence[float], read: Sequence[float]) -> list[float]:
+    """Logarithm of the ratio in each block; of one that writes next to nothing, to what is usually read with: it is dead all the same."""
+    dead, usual = statistics.median(written) + math.log(DEAD), statistics.median(read)
+    return [own - (usual if own <= dead else other) for own, other in zip(written, read, strict=True)]
 
 
 def _is_outlet(role: Role) -> bool:

@@ -96,14 +96,15 @@ class Spectrum:
 def spectrum(matrix: Tensor) -> Spectrum:
     """Of a matrix `[p, q]`.
 
-    From its Gram matrix in float64 where the smaller size is at most `EXACT`; beyond it σ₁ by subspace iteration, a lower bound, and Σσ⁴
-    by `SIDE` random probes (Hutchinson).
+    From its Gram matrix in float64 where the smaller size is at most `EXACT`; beyond it the norm alone is exact, σ₁ is a lower bound by
+    subspace iteration, and Σσ⁴ comes from `SIDE` random probes (Hutchinson).
     """
     import torch
 
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     if tall.shape[1] > EXACT:
-        return _probed(lambda x: tall @ x, lambda y: tall.T @ y, tall)
+        squares = sum(float(row.double().square().sum()) for row in tall)
+        return _probed(lambda x: tall @ x, lambda y: tall.T @ y, tall, squares=squares)
     gram = torch.zeros(tall.shape[1], tall.shape[1], dtype=torch.float64)
     for start in range(0, tall.shape[0], CHUNK):
         part = tall[start : start + CHUNK].double()
@@ -141,13 +142,13 @@ def map_norm(second: Tensor, first: Tensor, *, linear: bool) -> float:
     return float(total.norm() / x.norm())
 
 
-def _probed(times: Map, back: Map, like: Tensor) -> Spectrum:
-    """Of A, known by x ↦ A x and y ↦ Aᵀ y."""
+def _probed(times: Map, back: Map, like: Tensor, *, squares: float | None = None) -> Spectrum:
+    """Of A, known by x ↦ A x and y ↦ Aᵀ y; its Σσ² from probes too, where it is not known."""
     import torch
 
     probe = torch.randn(like.shape[1], SIDE, generator=torch.Generator().manual_seed(3)).to(like.dtype)
     image = times(probe)
-    squares = float(image.double().square().sum()) / SIDE
+    squares = float(image.double().square().sum()) / SIDE if squares is None else squares
     image = back(image)
     fourths = float(image.double().square().sum()) / SIDE
     for _ in range(3):

@@ -52,7 +52,9 @@ def judge_weights(observed: Sequence[Observed], depth: int) -> Verdict:
     if broken:
         return _undecided(f"weights of block {listed(broken)} are not finite", "finite weights")
     if not deciding:
-        return _undecided("no role has weights that could be compared from block to block", "other roles (`--role`)")
+        return _undecided(
+            "no role has weights that are not 0 and could be compared from block to block", "other roles (`--role`)"
+        )
     evidence = {f"{one.profile.name}: order ratio": order_ratio(one.path) for one in deciding}
     for one in deciding:
         if one.profile.order is not None and one.profile.order.roughness is not None:

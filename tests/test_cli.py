@@ -608,6 +608,8 @@ def test_a_target_or_batch_that_cannot_be_read_ends_with_status_2(call, tmp_path
     assert call("diagnose", tmp_path / "absent.safetensors")[0] == 2
     status, _, err = call("diagnose", path, "--batch", tmp_path / "absent.npy")
     assert (status, "expected a file with a batch" in err) == (2, True)
+    status, _, err = call("diagnose", path, "--html", tmp_path)
+    assert (status, "--html: expected a file that can be written" in err) == (2, True)
 
 
 def test_reading_is_said_now_and_then(monkeypatch, capsys):

@@ -410,7 +410,11 @@ def diagnose(
     if html is not None:
         from deeplimit.report.diagnosis import write_page
 
-        _say(f"page: {write_page(html, found)}", sys.stderr)
+        try:
+            page = write_page(html, found)
+        except OSError as problem:  # status 1 means that a condition holds
+            raise InputError(f"--html: expected a file that can be written, found {problem}") from problem
+        _say(f"page: {page}", sys.stderr)
     raise typer.Exit(_failed(parsed, report, strict=strict))
 
 

@@ -29,7 +29,7 @@ ATTENTION = {
     "attention.values": ("attention.value", "attention.output"),
 }
 MLP = {"mlp": ("mlp.up", "mlp.down")}
-GATED = {"mlp.gate": ("mlp.gate", "mlp.down"), **MLP}
+GATED = {"mlp.gated": ("mlp.gate", "mlp.down"), **MLP}
 CROSS = {"cross.scores": ("cross.query", "cross.key"), "cross.values": ("cross.value", "cross.output")}
 
 
@@ -129,7 +129,7 @@ def test_channels_that_a_kernel_of_one_channel_each_passes_by_still_pair():
 def test_experts_are_a_pair_each():
     found = first(mixture(experts=2))
     names = [f"mlp.block_sparse_moe.experts.{expert}" for expert in range(2)]
-    assert pairs(found).keys() == {*ATTENTION, *names, *(f"{name}.gate" for name in names)}
+    assert pairs(found).keys() == {*ATTENTION, *names, *(f"{name}.gated" for name in names)}
     gate = found.role(f"{names[1]}.gate")
     assert gate.suffix == "block_sparse_moe.experts.1.w1.weight"
 

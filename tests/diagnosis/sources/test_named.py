@@ -87,7 +87,7 @@ def test_a_model_of_transformers_is_read(tmp_path):
 
 def test_what_is_not_in_the_cache_is_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    message = r"transformers:nobody/nothing: expected trained weights in the local cache \(nothing is downloaded unless asked\)"
+    message = r"transformers:nobody/nothing: expected trained weights in the local cache \(nothing is downloaded without --download\)"
     with pytest.raises(InputError, match=message) as error:
         from_transformers("nobody/nothing")
     assert "\n" not in str(error.value)
@@ -108,7 +108,7 @@ def test_a_function_must_return_a_module(tmp_path, monkeypatch):
         "from torch import nn\ndef net(): return nn.Linear(2, 3)\ndef number(): return 3\ndef broken(): 1 / 0\n"
     )
     assert dict(from_function("mine.py:net").shapes) == {"weight": (3, 2), "bias": (3,)}
-    with pytest.raises(InputError, match=r"expected a torch\.nn\.Module, found int"):
+    with pytest.raises(InputError, match=r":\w+: module: expected a torch\.nn\.Module, found int"):
         from_function("mine.py:number")
     with pytest.raises(
         InputError, match=r"mine\.py:broken: expected a function that returns .* found ZeroDivisionError"

@@ -37,6 +37,9 @@ def test_a_file_of_no_format_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(InputError, match=r"a\.txt: expected a safetensors file, .* found none of them"):
         open_file(tmp_path / "a.txt")
+    (tmp_path / "net.py").write_text("def net(): ...")
+    with pytest.raises(InputError, match=r"expected .*net\.py:FUNCTION, a function that returns a module"):
+        open_target(str(tmp_path / "net.py"))
     with pytest.raises(InputError, match=r"no\.safetensors: expected a file, found no such file"):
         open_target(str(tmp_path / "no.safetensors"))
 

@@ -129,6 +129,8 @@ def test_an_outcome_says_the_values_behind_it():
         ("[max][0](gain) == 1", "one curve in max, min"),
         ("True == True", "a name, a number or a word, found True"),
         ("weights[0] == r", "a name, a number or a word"),
+        ("weights == ruogh", "one of smooth, rough, .*'no order'.*; found 'ruogh'"),
+        ("'maybe' != tie", "one of yes, no, 'cannot tell'; found 'maybe'"),
     ],
 )
 def test_what_is_no_condition_is_refused(text, message):
@@ -140,7 +142,6 @@ def test_what_is_no_condition_is_refused(text, message):
     ("text", "message"),
     [
         ("wieghts == 1", "name: expected one of weights.*; found 'wieghts'"),
-        ("weights == ruogh", "word: expected one of rough.*; found 'ruogh'"),
         ("max(update_ration) > 1", "curve: expected one of update_ratio.*; found 'update_ration'"),
         ("findings.ded > 0", "name: expected one of findings.dead"),
         ("weights > 3", "numbers with numbers, words by == and !=; found weights > 3"),

@@ -48,6 +48,15 @@ def test_everything_stands_within_the_width(weights, width):
     assert "cannot tell" in said
 
 
+def test_no_verdict_on_a_role_is_cut_where_it_is_narrow():
+    (profile, *_) = reports.group(weights="rough").profiles
+    norms = tuple(0.0361 + k / 1000 for k in range(len(profile.curves["norm"])))
+    odd = replace(profile, name="mlp.a_long_name.gain", curves={**profile.curves, "norm": norms}, order=None)
+    lines = shown(text(reports.report(replace(reports.group(weights="rough"), profiles=(odd, profile))))).splitlines()
+    assert any(line.rstrip().endswith("undecided") and "–" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_findings_come_strongest_first():
     group = replace(
         reports.group(),

@@ -231,7 +231,7 @@ def _unit(units: _Units, name: str) -> Found:
         ]
     else:
         first = [_role(t, _called(t, f"{name}.{key}", part), part, "reads") for key, t in _gated(units.reads)]
-    names = [name] if len(first) == 1 else [f"{name}.gate", name]
+    names = [name] if len(first) == 1 else [f"{name}.gated", name]  # not as the role
     pairs = [Pair(called, part, role.name, last.name) for called, role in zip(names, first, strict=True)]
     return Found([*first, last], pairs)
 

@@ -13,7 +13,7 @@ from deeplimit.diagnosis.sources.source import Source
 from deeplimit.loading import load_function
 
 LIBRARIES = ("timm", "transformers")
-_FETCH = "nothing is downloaded unless asked"
+_FETCH = "nothing is downloaded without --download"
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -28,7 +28,10 @@ def from_function(text: str) -> Source:
         module = build()
     except Exception as problem:
         raise bad(text, "a function that returns a torch.nn.Module", problem) from problem
-    return ModuleSource(module, title=text)
+    try:
+        return ModuleSource(module, title=text)
+    except checks.InputError as problem:
+        raise checks.InputError(f"{text}: {problem}") from problem
 
 
 def from_transformers(name: str, *, download: bool = False) -> Source:

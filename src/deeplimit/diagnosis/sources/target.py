@@ -56,6 +56,8 @@ def open_file(file: Path) -> Source:
         InputError: it is of none of the formats, or broken.
     """
     kind = _kind_of_content(file) or _KINDS.get(file.suffix.lower())
+    if kind is None and file.suffix == ".py":
+        raise bad(file, f"{file}:FUNCTION, a function that returns a module", "no name of a function")
     if kind is None:
         raise bad(file, "a safetensors file, a state dict of PyTorch or an ONNX file", "none of them")
     return kind(file)

@@ -169,8 +169,10 @@ def _check(text: str, node: ast.expr) -> None:
         odd = [type(op).__name__ for op in node.ops if type(op) not in COMPARISONS]
         if odd:
             raise _wrong(text, f"comparisons by == != < <= > >=, found {', '.join(odd)}")
-        for value in (node.left, *node.comparators):
+        sides = [node.left, *node.comparators]
+        for value in sides:
             _check_value(text, value)
+            _check_word(text, value, _words(sides))
         return
     else:
         raise _wrong(text, f"a comparison such as weights == rough, found {ast.unparse(node)}")
@@ -190,6 +192,18 @@ def _check_value(text: str, node: ast.expr) -> None:
             raise _wrong(text, f"one curve in {', '.join(FUNCTIONS)}, found {ast.unparse(node)}")
     elif not (_dotted(node) or _text(node) or _number(node) is not None):
         raise _wrong(text, f"a name, a number or a word, found {ast.unparse(node)}")
+
+
+def _words(sides: list[ast.expr]) -> tuple[str, ...]:
+    """What a label or an answer among the sides can be; none where there is no such side."""
+    return next((WORDS[name] for name in map(_dotted, sides) if name in WORDS), ())
+
+
+def _check_word(text: str, node: ast.expr, words: tuple[str, ...]) -> None:
+    """A word that no label can be is said before anything is read, and all that it can be."""
+    word = _text(node) or _dotted(node)
+    if words and word and word not in WORDS and word not in words:
+        raise _wrong(text, f"one of {', '.join(repr(w) if ' ' in w else w for w in words)}; found {word!r}")
 
 
 def _dotted(node: ast.expr) -> str:
@@ -241,7 +255,7 @@ class _Reader:
 
     def _comparison(self, node: ast.Compare) -> bool | None:
         sides = [node.left, *node.comparators]
-        words = next((WORDS[name] for name in map(_dotted, sides) if name in WORDS), ())
+        words = _words(sides)
         values = [self._value(side, words) for side in sides]
         if any(value is None for value in values):
             return None
@@ -262,7 +276,7 @@ class _Reader:
             self.values[said] = self._reduced(_dotted(node.func), _dotted(node.args[0]) or _text(node.args[0]))
             return self.values[said]
         if _text(node) or (words and name not in WORDS):
-            return one_of(f"{self.text}: word", _text(node) or name, words) if words else _text(node)
+            return _text(node) or name
         self.values[name] = self._named(name)
         return self.values[name]
 

@@ -175,7 +175,8 @@ def _reasons(verdict: Verdict) -> Text:
 LEGEND = (
     "norm: median (least–most) over blocks; step: median norm of the difference of neighbours; ratio: squared steps against squared "
     "distances from the mean, near 2 in a random order; p: share of random orders with a ratio as small; roughness: 0 as white noise, 0.5 "
-    "as a random walk, 1 and more smooth"
+    "as a random walk, 1 and more smooth; invariant: what no permutation of hidden units changes; aligned: after hidden units "
+    "are matched from block to block, which by itself brings neighbours nearer"
 )
 
 
@@ -184,6 +185,7 @@ def _profiles(profiles: Sequence[Profile]) -> Table:
     table = plain_table("role", "norm", "over depth", *right, "roughness", "order", right=right)
     table.padding = (0, 0, 0, 0)
     table.columns[0].min_width = 10
+    table.columns[1].no_wrap = False  # where it is narrow, the range stands below: nothing is cut
     part = ""
     for profile in sorted(profiles, key=lambda profile: _place(profile, profiles)):
         if profile.part != part:
@@ -215,7 +217,7 @@ def _order(order: Smoothness | None) -> list[str]:
     if order is None:
         return [ABSENT] * 3 + ["undecided"]
     found = order.roughness
-    rough = f"{found.value:.2f}±{(found.high - found.low) / 2:.2f}" if found else ABSENT
+    rough = f"{found.value:z.2f}±{(found.high - found.low) / 2:.2f}" if found else ABSENT
     return [number(order.ratio, 2), number(order.p_value, 2), rough, order.label]
 
 

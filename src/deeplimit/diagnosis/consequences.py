@@ -95,10 +95,12 @@ def _prune(passage: Passage | None, findings: Sequence[Finding]) -> Consequence:
     if dead:  # a part of a block: another of the same block may do much
         return Consequence("prune", "yes", f"dead: {', '.join(f'{where} of block {block}' for block, where in dead)}")
     removal = None if passage is None else passage.curves.get("removal")
-    if not removal:
+    if not removal or not all(map(math.isfinite, removal)):
         needs = "what a block does is seen only with a module and a batch of inputs"
         return Consequence("prune", "cannot tell", needs if passage is None else UNSEEN)
     middle = sorted(removal)[len(removal) // 2]
+    if middle == 0:
+        return Consequence("prune", "yes", "removing any one block changes nothing")
     idle = [block for block, effect in enumerate(removal) if effect < LITTLE * middle]
     if idle:
         return Consequence(

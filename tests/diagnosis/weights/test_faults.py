@@ -90,11 +90,17 @@ def test_exchanged_blocks_are_found(kind):
     assert (finding.kind, finding.blocks) == ("order", (2, 9))
 
 
-def test_numbers_that_are_not_finite_are_said_and_nothing_else():
+def test_of_a_block_that_is_not_finite_nothing_else_is_said_and_of_others_all_is():
     state = perceptrons("trend")
     state["blocks.7.down.weight"][1, 1] = math.nan
-    (finding,) = faults(in_block(state, 2, scaled(9.0)))
-    assert (finding.kind, finding.blocks, finding.where) == ("not finite", (7,), "mlp.down")
+    first, second = faults(in_block(state, 2, scaled(9.0)))
+    assert (first.kind, first.blocks, first.where) == ("not finite", (7,), "mlp.down")
+    assert (second.kind, second.blocks) == ("scale", (2,))
+
+
+def test_tiny_matrices_differ_in_size_by_chance():
+    state = {f"blocks.{k}.A": noise(3, 3, seed=k) for k in range(60)}
+    assert faults(state) == ()
 
 
 def test_few_blocks_are_compared_with_nothing():

@@ -23,12 +23,12 @@ def drifting(depth=12, *, share=0.3, seed=0):
 
 def test_exchanged_blocks_are_found():
     tables = [drifting(share=0.5, seed=seed) for seed in range(4)]
-    best = seriation.order_of(tables)
+    best = seriation.order_of(tables, [1600] * 4)
     assert best is not None
     assert best.moved == ()
     order = list(range(12))
     order[2], order[9] = 9, 2
-    best = seriation.order_of([table[order][:, order] for table in tables])
+    best = seriation.order_of([table[order][:, order] for table in tables], [1600] * 4)
     assert best is not None
     assert best.moved == (2, 9)
     assert best.likelihood > 10
@@ -37,7 +37,7 @@ def test_exchanged_blocks_are_found():
 
 def test_blocks_without_an_order_explain_little():
     table = drifting(share=0.0)
-    best = seriation.order_of([table + 0.1])
+    best = seriation.order_of([table + 0.1], [1600])
     assert best is None or best.explained * 12 < 3.2
 
 
@@ -65,3 +65,9 @@ def test_a_block_from_elsewhere_shares_nothing():
     assert min(share for block, share in enumerate(shares.mean) if block != 5) > 0.3
     assert seriation.shared([table], [4]) is None
     assert seriation.shared([torch.eye(8, dtype=torch.float64)], [1600]) is None
+
+
+def test_maps_that_share_no_more_than_random_ones_tell_no_order():
+    table = drifting(share=0.5)
+    assert seriation.order_of([table], [4]) is None
+    assert seriation.chance(4096) < 0.04

@@ -76,13 +76,13 @@ def doubled(factors: Mapping[str, Sequence[float]], observed: Sequence[Observed]
         factor, part = statistics.median(column), group.role(name).part
         small = 0 < factor <= min(SMALL / math.sqrt(group.depth), 1 / TWICE)
         limit = min(TWICE * factor, math.sqrt(max(factor, 0.0)))
-        if small and part in ratio and ratio[part] <= limit:
+        if small and 0 < ratio.get(part, 0.0) <= limit:
             why = (
                 f"the network multiplies what {name} writes by {factor:.2g}, and its weights are {ratio[part]:.2g} times the size of those "
                 "it reads with: the multiplier may have been applied twice"
             )
             blocks = tuple(range(group.depth))
-            found.append(Finding("scale", blocks, name, why, limit / max(ratio[part], 1e-12)))
+            found.append(Finding("scale", blocks, name, why, limit / ratio[part]))
     return found
 
 

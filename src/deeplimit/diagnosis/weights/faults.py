@@ -61,10 +61,14 @@ TINY = 1e-300
 
 
 def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ...]:
-    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite."""
-    findings = list(_not_finite(observed, group.depth))
-    if group.depth < FEWEST or findings:
-        return tuple(findings)
+    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite.
+
+    Of a block that is not finite nothing else is said.
+    """
+    broken = list(_not_finite(observed, group.depth))
+    if group.depth < FEWEST:
+        return tuple(broken)
+    findings: list[Finding] = []
     maps = [one for one in observed if _is_comparable(one, group)]
     tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
     of_stream = [(table, one.path.shape[1]) for one, table in tables if _is_of_stream(one)]
@@ -74,13 +78,15 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
     findings += _tied(maps)
     odd = {block for finding in findings for block in finding.blocks}
     findings += _foreign(shared, odd)
-    order = _disordered([table for _, table in tables], findings)
+    order = _disordered(tables, findings)
     moved = {block for finding in order for block in finding.blocks}
     # A block in another's place is of another size than those nearby as well: the order explains it.
     rest = [
         one for one in findings if one.kind not in ("scale", "rough", "identity") or not moved.issuperset(one.blocks)
     ]
-    return tuple(sorted(rest + order, key=lambda found: -found.strength))
+    left = {block for finding in broken for block in finding.blocks}
+    others = [one for one in rest + order if not left.intersection(one.blocks)]
+    return tuple(broken + sorted(others, key=lambda found: -found.strength))
 
 
 def residuals(values: Sequence[float]) -> list[float]:
@@ -129,8 +135,14 @@ def _is_of_stream(one: Observed) -> bool:
 def _log_norms(observed: Sequence[Observed], group: Group, *uses: str) -> dict[str, list[float]]:
     """Role -> logarithm of its norm in each block; without those that are 0 in all blocks, and tell nothing of one."""
     raw = [one.profile for one in observed if one.profile.view == "raw" and group.role(one.profile.name).use in uses]
-    curves = {one.name: one.curves["norm"] for one in raw if any(one.curves["norm"])}
-    return {name: [math.log(max(norm, TINY)) for norm in norms] for name, norms in curves.items()}
+    curves = {one.name: one.curves["norm"] for one in raw if any(norm > 0 for norm in one.curves["norm"])}
+    return {name: _logs(norms) for name, norms in curves.items()}
+
+
+def _logs(norms: Sequence[float]) -> list[float]:
+    """Logarithms; of a norm that is not finite, the median."""
+    usual = statistics.median(norm for norm in norms if math.isfinite(norm))
+    return [math.log(max(norm if math.isfinite(norm) else usual, TINY)) for norm in norms]
 
 
 def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, list[list[float]]]]:
@@ -173,10 +185,17 @@ def _scaled(observed: Sequence[Observed], group: Group) -> list[Finding]:
     found = []
     for where, curves in _outlets(observed, group):
         common = [_common(column) for column in zip(*map(residuals, curves), strict=True)]
-        for block, (rest, limit) in enumerate(zip(common, _threshold(common, SIZE), strict=True)):
+        limits = _threshold(common, max(SIZE, _by_chance(group, "writes", "stream", part=where)))
+        for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
             if abs(rest) >= limit:
                 found.append(_of_size(where, block, rest, strength=abs(rest) / limit))
     return found
+
+
+def _by_chance(group: Group, *uses: str, part: str | None = None) -> float:
+    """What the logarithm of the norm of the smallest of some matrices differs by from draw to draw, FACTOR times: of n entries 1/√(2n)."""
+    sizes = [math.prod(role.shape) for role in group.roles if role.use in uses and part in (None, role.part)]
+    return FACTOR / math.sqrt(2 * min(sizes)) if sizes else 0.0
 
 
 def _common(rests: Sequence[float]) -> float:
@@ -201,7 +220,7 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     columns = list(zip(*map(residuals, norms.values()), strict=True))
     common = [min(column) for column in columns]
     spread = [
-        residuals([math.log(max(count, TINY)) for count in one.profile.curves["participation"]])
+        residuals(_logs(one.profile.curves["participation"]))
         for one in observed
         if one.profile.name in norms and one.profile.view == "raw"
     ]
@@ -209,13 +228,14 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     apart = [0.0] * group.depth if shared is None else residuals(shared.mean)
     apart[0] = apart[-1] = 0.0  # blocks at the ends share less anyway
     least, more = NOISE
-    limits = _threshold([max(rest, 0.0) for rest in common], least + more / len(norms), end=1.0)
+    by_chance = _by_chance(group, *MATRICES)
+    limits = _threshold([max(rest, 0.0) for rest in common], max(least + more / len(norms), by_chance), end=1.0)
     found = []
     for block, (column, rest, limit) in enumerate(zip(columns, common, limits, strict=True)):
         if block in (0, group.depth - 1):
             strength = rest / max(limit, NOISE_END)
         else:
-            strength = max(rest / limit, statistics.mean(column) / MOST[0] if rest >= MOST[1] else 0.0)
+            strength = max(rest / limit, statistics.mean(column) / max(MOST[0], by_chance) if rest >= MOST[1] else 0.0)
         if strength < 1:
             continue
         noisy = wider[block] >= SUSPECT or apart[block] <= -SUSPECT
@@ -262,11 +282,11 @@ def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     return found
 
 
-def _disordered(tables: Sequence[Tensor], findings: Sequence[Finding]) -> list[Finding]:
+def _disordered(tables: Sequence[tuple[Observed, Tensor]], findings: Sequence[Finding]) -> list[Finding]:
     """Blocks that should stand elsewhere, by what they share with others; not asked where one of them shares nothing."""
     if any(finding.kind in ("dead", "tied", "foreign") for finding in findings):
         return []
-    best = seriation.order_of(tables)
+    best = seriation.order_of([table for _, table in tables], [one.path.shape[1] for one, _ in tables])
     if best is None or not best.moved or best.likelihood < SURE or best.explained * len(best.order) < EXPLAINED:
         return []
     places = ", ".join(f"{best.order[place]} at {place}" for place in best.moved)

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 SHARED, ABOVE = 0.06, 1.5
 """Median cosine from which a map's directions count as shared among the blocks; and in units of that of two random maps, √(2/entries)."""
 
-CHANCE = 0.02
-"""Mean cosine that maps without a common direction may have by chance."""
-
 SWAPS, WORTH = 3, 0.05
 """Exchanges that are tried one after the other, as long as each raises T by this share of it."""
+
+
+def chance(entries: int) -> float:
+    """Mean cosine up to which blocks may have nothing in common: ABOVE times that of two random maps of so many entries."""
+    return ABOVE * math.sqrt(2 / entries)
 
 
 def cosines(one: Observed) -> Tensor | None:
@@ -67,7 +69,7 @@ class Shares:
 
 def shared(tables: Sequence[Tensor], entries: Sequence[int]) -> Shares | None:
     """None where no map has directions in common; `entries` of each map."""
-    levels = [max(SHARED, ABOVE * math.sqrt(2 / count)) for count in entries]
+    levels = [max(SHARED, chance(count)) for count in entries]
     kept = [table for table, level in zip(tables, levels, strict=True) if float(_means(table).median()) >= level]
     if not kept:
         return None
@@ -96,11 +98,15 @@ class Order:
         return tuple(place for place, block in enumerate(self.order) if place != block)
 
 
-def order_of(tables: Sequence[Tensor]) -> Order | None:
-    """The likeliest order that few exchanges lead to; None where nothing can be read from the cosines."""
+def order_of(tables: Sequence[Tensor], entries: Sequence[int]) -> Order | None:
+    """The likeliest order that few exchanges lead to; None where nothing can be read from the cosines; `entries` of each map."""
     import torch
 
-    parts = [_weight(table) * part for table in tables if (part := _interactions(table)) is not None]
+    parts = [
+        _weight(table, chance(count)) * part
+        for table, count in zip(tables, entries, strict=True)
+        if (part := _interactions(table)) is not None
+    ]
     if not parts or not any(bool(part.any()) for part in parts):
         return None
     whole = sum(parts[1:], start=parts[0])
@@ -117,12 +123,13 @@ def order_of(tables: Sequence[Tensor]) -> Order | None:
     return Order(tuple(order), explained, slope * (after - before) / 2 / rest if rest > 0 else math.inf)
 
 
-def _weight(table: Tensor) -> float:
-    """Of a map: the median block's mean cosine, as far as it is above chance, beside the spread of cosines."""
+def _weight(table: Tensor, level: float) -> float:
+    """Of a map: the median block's mean cosine beside the spread of cosines, where it is above chance."""
     import torch
 
+    mean = float(_means(table).median())
     off = table[~torch.eye(len(table), dtype=torch.bool)]
-    return max(0.0, float(_means(table).median()) - CHANCE) / max(float(off.square().mean().sqrt()), CHANCE)
+    return mean / float(off.square().mean().sqrt()) if mean > level else 0.0
 
 
 def _means(table: Tensor) -> Tensor:

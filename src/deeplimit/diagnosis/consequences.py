@@ -45,7 +45,7 @@ def _tie(weights: Verdict) -> Consequence:
             "cannot tell",
             "neighbouring blocks are close: tie each with its neighbour, not all of them, and measure",
         )
-    return Consequence("tie", "no", "blocks differ from their neighbours by about as much as from any other")
+    return Consequence("tie", "no", "each block has a part of its own that it does not share with its neighbours")
 
 
 def _interpolate(weights: Verdict) -> Consequence:

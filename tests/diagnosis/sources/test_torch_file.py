@@ -118,3 +118,11 @@ def test_what_holds_no_state_dict_is_refused(tmp_path, content, found):
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(InputError, match=f"expected a state dict, a dictionary of tensors by name, found {found}"):
         StateDictSource(tmp_path / "a.pt")
+
+
+def test_a_pickle_of_a_later_protocol_is_refused_with_the_way_out(tmp_path):
+    import pickle
+
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps({"blocks.0.weight": [1.0, 2.0]}, protocol=4))
+    with pytest.raises(InputError, match=r"a pickle of something else; .*safetensors"):
+        load_checkpoint(tmp_path / "net.pkl")

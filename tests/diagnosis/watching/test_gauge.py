@@ -274,3 +274,8 @@ def test_blocks_that_change_the_shape_are_refused():
     network = Skipping(depth=4)
     with pytest.raises(InputError, match=r"found blocks\.1, blocks\.2, blocks\.3 not called"):
         passage(network, group_of(network), batch=random(5, 6))
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(InputError, match="model: expected a module of PyTorch, found int"):
+        whole(3)  # type: ignore[arg-type]

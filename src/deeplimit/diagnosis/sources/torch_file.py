@@ -125,6 +125,8 @@ def _refused(file: Path, problem: Exception) -> checks.InputError:
     asked = re.search(r"GLOBAL ([\w.]+)", said)
     if asked:
         return bad(file, "a state dict", f"a pickle that needs the code of {asked[1]}; {_WAY_OUT}")
+    if "Unsupported operand" in said:
+        return bad(file, "a state dict", f"a pickle of something else; {_WAY_OUT}")
     detail = said.partition("WeightsUnpickler error:")[2] or said
     return bad(file, "a file of torch.save", f"{type(problem).__name__}: {detail}")
 

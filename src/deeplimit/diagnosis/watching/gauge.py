@@ -209,8 +209,12 @@ def whole(model: nn.Module) -> nn.Module:
     """The module inside torch.compile and DistributedDataParallel.
 
     Raises:
-        InputError: its weights are spread over processes (FullyShardedDataParallel).
+        InputError: it is no module, or its weights are spread over processes (FullyShardedDataParallel).
     """
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise checks.InputError(f"model: expected a module of PyTorch, found {type(model).__name__}")
     model = unwrapped(model)
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         raise _sharded(type(model).__name__)

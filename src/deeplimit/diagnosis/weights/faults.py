@@ -37,9 +37,10 @@ part at both ends of a network, where blocks differ for good reasons, from END t
 SIZE = math.log(1.8)
 """Least residual that is another size."""
 
-NOISE, MOST, NOISE_END = (0.15, 0.1), (0.28, 0.08), 0.25
+NOISE, MOST, NOISE_END, EVEN = (0.15, 0.1), (0.28, 0.08), 0.25, 0.65
 """Least residual of every one of n matrices that is noise on top, a + b/n; or of their mean, and then of every one; at both ends of every
-one. Noise of a matrix's own norm makes it ½ log 2 = 0.35 for all of them; a first block is often larger, but not evenly."""
+one. Noise of a matrix's own norm makes it ½ log 2 = 0.35 for all of them: where one is above EVEN, the mean says nothing, and at the ends
+all of them only with more directions than nearby. A first block is often larger, but not evenly."""
 
 SUSPECT = 0.1
 """Change of shared directions, or of their number, that tells noise from a mere factor."""
@@ -232,10 +233,12 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     limits = _threshold([max(rest, 0.0) for rest in common], max(least + more / len(norms), by_chance), end=1.0)
     found = []
     for block, (column, rest, limit) in enumerate(zip(columns, common, limits, strict=True)):
+        even = max(column) <= EVEN
         if block in (0, group.depth - 1):
-            strength = rest / max(limit, NOISE_END)
+            strength = rest / max(limit, NOISE_END) if even or wider[block] >= SUSPECT else 0.0
         else:
-            strength = max(rest / limit, statistics.mean(column) / max(MOST[0], by_chance) if rest >= MOST[1] else 0.0)
+            mean = statistics.mean(column) / max(MOST[0], by_chance) if even and rest >= MOST[1] else 0.0
+            strength = max(rest / limit, mean)
         if strength < 1:
             continue
         noisy = wider[block] >= SUSPECT or apart[block] <= -SUSPECT

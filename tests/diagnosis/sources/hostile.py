@@ -8,6 +8,7 @@ to see that the corpus bites.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -422,11 +423,14 @@ def made(seed: int, folder: Path) -> Path:
 def outcome(target: Path) -> str:
     """`read`, what was wrong, or an error that should not be."""
     from deeplimit.checks import InputError
+    from deeplimit.diagnosis.diagnose import diagnose
     from deeplimit.diagnosis.sources import open_target
 
     try:
         source = open_target(str(target))
         numbers = [source.read(name).numel() for name in source.shapes]
+        with contextlib.suppress(InputError):  # no blocks in it
+            diagnose(source)
     except InputError as error:
         return "refused" if "\n" not in str(error) and len(str(error)) < 1000 else f"not one short line: {error}"
     except Exception as error:  # noqa: BLE001  (what must not happen is what is looked for)

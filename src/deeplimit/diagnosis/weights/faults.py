@@ -219,33 +219,41 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     if not norms:
         return []
     columns = list(zip(*map(residuals, norms.values()), strict=True))
-    common = [min(column) for column in columns]
-    spread = [
-        residuals(_logs(one.profile.curves["participation"]))
-        for one in observed
-        if one.profile.name in norms and one.profile.view == "raw"
-    ]
-    wider = [statistics.mean(column) for column in zip(*spread, strict=True)]
+    wider = _wider([one for one in observed if one.profile.name in norms and one.profile.view == "raw"])
     apart = [0.0] * group.depth if shared is None else residuals(shared.mean)
     apart[0] = apart[-1] = 0.0  # blocks at the ends share less anyway
-    least, more = NOISE
-    by_chance = _by_chance(group, *MATRICES)
-    limits = _threshold([max(rest, 0.0) for rest in common], max(least + more / len(norms), by_chance), end=1.0)
+    least, by_chance = NOISE[0] + NOISE[1] / len(norms), _by_chance(group, *MATRICES)
+    limits = _threshold([max(min(column), 0.0) for column in columns], max(least, by_chance), end=1.0)
     found = []
-    for block, (column, rest, limit) in enumerate(zip(columns, common, limits, strict=True)):
-        even = max(column) <= EVEN
-        if block in (0, group.depth - 1):
-            strength = rest / max(limit, NOISE_END) if even or wider[block] >= SUSPECT else 0.0
-        else:
-            mean = statistics.mean(column) / max(MOST[0], by_chance) if even and rest >= MOST[1] else 0.0
-            strength = max(rest / limit, mean)
-        if strength < 1:
-            continue
-        noisy = wider[block] >= SUSPECT or apart[block] <= -SUSPECT
-        why = f"all matrices of block {block} are larger than nearby by {math.exp(rest):.2f} times or more"
-        why += ", and have less in common with those of other blocks: noise on top" if noisy else ""
-        found.append(Finding("rough" if noisy else "scale", (block,), "all matrices", why, strength))
+    for block, (column, limit) in enumerate(zip(columns, limits, strict=True)):
+        at_end, more = block in (0, group.depth - 1), wider[block] >= SUSPECT
+        strength = _at_end(column, limit, more=more) if at_end else _inside(column, limit, by_chance=by_chance)
+        if strength >= 1:
+            found.append(_larger(block, min(column), strength, noisy=more or apart[block] <= -SUSPECT))
     return found
+
+
+def _wider(raw: Sequence[Observed]) -> list[float]:
+    """Residual of the number of directions that carry a matrix, mean over matrices."""
+    spread = [residuals(_logs(one.profile.curves["participation"])) for one in raw]
+    return [statistics.mean(column) for column in zip(*spread, strict=True)]
+
+
+def _at_end(column: Sequence[float], limit: float, *, more: bool) -> float:
+    """Strength of residuals of all matrices of the first or last block; `more` directions than nearby."""
+    return min(column) / max(limit, NOISE_END) if more or max(column) <= EVEN else 0.0
+
+
+def _inside(column: Sequence[float], limit: float, *, by_chance: float) -> float:
+    """The same of a block with others on both sides: every one, or their mean."""
+    even = max(column) <= EVEN and min(column) >= MOST[1]
+    return max(min(column) / limit, statistics.mean(column) / max(MOST[0], by_chance) if even else 0.0)
+
+
+def _larger(block: int, rest: float, strength: float, *, noisy: bool) -> Finding:
+    why = f"all matrices of block {block} are larger than nearby by {math.exp(rest):.2f} times or more"
+    why += ", and have less in common with those of other blocks: noise on top" if noisy else ""
+    return Finding("rough" if noisy else "scale", (block,), "all matrices", why, strength)
 
 
 # ------------------------------------------------------------------------------------------------------------ directions

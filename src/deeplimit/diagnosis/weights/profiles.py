@@ -157,10 +157,7 @@ def _observe_pair(pair: Pair, firsts: Iterator[Tensor], seconds: Iterator[Tensor
         gain = sketches.map_norm(left, right, linear=pair.part == "attention")
         product.note(map_norm=gain if product.finite[-1] else math.nan)
         if not pair.scores and len(right) <= LARGEST:
-            entries, matched = aligner.add(right, left.T)
-            aligned.path.append(entries)
-            if matched is not None:
-                aligned.note(matched=matched)
+            _align(aligned, aligner, right, left.T)
     _note_increments(product)
     shape = (left.shape[0], right.shape[1])
     width = shape[0] if shape[0] == shape[1] and inner.dim() == 2 else None
@@ -171,6 +168,13 @@ def _observe_pair(pair: Pair, firsts: Iterator[Tensor], seconds: Iterator[Tensor
             aligned.observed(pair, "aligned", shape=(len(right), right.shape[1] + left.shape[0]), decides=False)
         )
     return views
+
+
+def _align(track: _Track, aligner: Aligner, incoming: Tensor, outgoing: Tensor) -> None:
+    entries, matched = aligner.add(incoming, outgoing)
+    track.path.append(entries)
+    if matched is not None:
+        track.note(matched=matched)
 
 
 def _factors(inner: Tensor, outer: Tensor, *, scores: bool) -> tuple[Tensor, Tensor]:

@@ -59,12 +59,23 @@ def diagnose(
     'no order'
     """
     source = _source(target)
+    chosen = choose(find_groups(source), group=group, roles=roles)
+    return report_on(source, chosen, batch=batch, progress=progress)
+
+
+def report_on(
+    source: Source, groups: Sequence[Group], *, batch: Any = None, progress: Progress | None = None
+) -> Report:
+    """The diagnosis of groups that have been found in a source.
+
+    Raises:
+        InputError: there is a batch and no module, or the batch does not fit.
+    """
     if batch is not None and source.module is None:
         raise checks.InputError(
             f"{source.title}: expected a module that the batch can pass through, found weights alone"
         )
-    chosen = choose(find_groups(source), group=group, roles=roles)
-    reports = tuple(_diagnose(source, one, batch, progress) for one in chosen)
+    reports = tuple(_diagnose(source, one, batch, progress) for one in groups)
     return Report(source.title, reports, tuple(source.notes))
 
 

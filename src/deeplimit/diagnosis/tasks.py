@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplimit.checks import InputError
 from deeplimit.diagnosis.checkpoints import checkpoints
-from deeplimit.diagnosis.comparing import Comparison, Timeline, compare, over_time, weight_changes
+from deeplimit.diagnosis.comparing import Comparison, Timeline, compare, over_time, same_structure, weight_changes
 
 if TYPE_CHECKING:
     from deeplimit.diagnosis.blocks.group import Group
@@ -78,7 +78,7 @@ def _compared(targets: Sequence[str], options: Options) -> tuple[Comparison, Rep
     """Two networks; their weights are read again, one tensor of each at a time, once their structures are known to be the same."""
     found = [find(target, options) for target in targets]
     first, second = (_report(one, options) for one in found)
-    compare(first, second)
+    same_structure(first, second)
     (a, groups_a), (b, groups_b) = found
     pairs = zip(groups_a, groups_b, strict=True)
     moved = [weight_changes((a, ours), (b, theirs)) for ours, theirs in pairs]
@@ -86,11 +86,9 @@ def _compared(targets: Sequence[str], options: Options) -> tuple[Comparison, Rep
 
 
 def _report(found: Found, options: Options) -> Report:
-    from deeplimit.diagnosis.diagnose import diagnose
+    from deeplimit.diagnosis.diagnose import report_on
 
-    return diagnose(
-        found[0], options.batch, group=options.group, roles=options.roles or None, progress=options.progress
-    )
+    return report_on(*found, batch=options.batch, progress=options.progress)
 
 
 def as_family(targets: Sequence[str], options: Options) -> Regime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deeplimit.diagnosis.report import Finding
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
     from deeplimit.diagnosis.weights.profiles import Observed
     from deeplimit.diagnosis.weights.seriation import Shares
 
-    Curves = Mapping[str, Sequence[float]]
-
 NEAREST = 4
 """Blocks that a block's size is compared with."""
 
 FACTOR, END = 6.0, 1.5
-"""A residual counts from FACTOR times the usual one on, as standard deviations go; the size of one
-part at both ends of a network, where blocks differ for good reasons, from END times as much."""
+"""A residual counts from FACTOR times the usual one on, as standard deviations go; the size of one part at both ends of a network, where
+blocks differ for good reasons, from END times as much."""
 
 SIZE = math.log(1.8)
 """Least residual that is another size."""
@@ -103,10 +101,14 @@ def residuals(values: Sequence[float]) -> list[float]:
     return found
 
 
+def _usual(rests: Sequence[float]) -> float:
+    """The usual size of residuals, as a standard deviation: of normal ones it is 1.4826 times the median of their absolute values."""
+    return 1.4826 * statistics.median(map(abs, rests))
+
+
 def _threshold(rest: Sequence[float], least: float, *, end: float = END) -> list[float]:
     """From which size on a residual of each block counts."""
-    usual = 1.4826 * statistics.median(map(abs, rest))
-    middle = max(least, FACTOR * usual)
+    middle = max(least, FACTOR * _usual(rest))
     return [middle * end if block in (0, len(rest) - 1) else middle for block in range(len(rest))]
 
 
@@ -280,7 +282,7 @@ def _foreign(shared: Shares | None, odd: set[int]) -> list[Finding]:
     if shared is None:
         return []
     rests = residuals(shared.mean)
-    usual = 1.4826 * statistics.median(map(abs, rests))
+    usual = _usual(rests)
     found = []
     for block, (mean, nearest) in enumerate(zip(shared.mean, shared.nearest, strict=True)):
         if block in (0, len(shared.mean) - 1):

@@ -54,7 +54,9 @@ app.add_typer(l2, name="l2")
 Only = Annotated[list[str] | None, typer.Option("--only", help="A study, figure or claim; may be given several times.")]
 More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")]
 Tier = Annotated[str, typer.Option(help="Sizes: quick (minutes), paper (those of the paper, within an hour) or full.")]
-Out = Annotated[Path | None, typer.Option(help="Output directory; results/NAME-TIER unless given.")]
+Out = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Output directory; results/NAME-TIER unless given.")
+]  # text: a Path does not tell an empty one from the current folder
 Engine = Annotated[str, typer.Option(help="How stacks are evaluated: auto, or the name of an engine.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
 Dtype = Annotated[str | None, typer.Option(help="float32 or float64, in place of the studies' own.")]
@@ -161,6 +163,7 @@ def reproduce(
     """Compute a paper's figures and claims and report."""
     from deeplimit.data.files import use_directory
     from deeplimit.papers import PAPERS, load
+    from deeplimit.records import output_folder
     from deeplimit.study import Execution, Request
 
     use_directory(data_dir)
@@ -170,7 +173,7 @@ def reproduce(
     for name in PAPERS if paper == "all" else [paper]:
         request = Request("paper", name, tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype)
         inside = name if paper == "all" else ""
-        folder = Path("results") / f"{name}-{tier}" if out is None else out / inside
+        folder = Path("results") / f"{name}-{tier}" if out is None else output_folder(out) / inside
         worst = max(worst, _serve(load(name), request, out=folder, execution=execution, look=look))
         if worst == INTERRUPTED:
             break
@@ -199,13 +202,14 @@ def study(
 ) -> None:
     """Run the studies of a file of your own and report."""
     from deeplimit.data.files import use_directory
+    from deeplimit.records import output_folder
     from deeplimit.study import Execution, Request, load_file
 
     use_directory(data_dir)
     execution = Execution(engine, device, threads, _workers(workers, threads, device), deterministic)
     home = str(file.resolve().parent)
     request = Request("file", str(file), tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype, folder=home)
-    folder = out or Path("results") / f"{file.stem}-{tier}"
+    folder = Path("results") / f"{file.stem}-{tier}" if out is None else output_folder(out)
     raise typer.Exit(
         _serve(load_file(file), request, out=folder, execution=execution, look=Look(dry_run, json, strict))
     )
@@ -587,9 +591,11 @@ def _only(only: Sequence[str] | None, more: Sequence[str] | None) -> tuple[str, 
 
 def _serve(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
     """Do what is asked, or say what it would take; returns the exit status."""
-    from deeplimit.study import carry_out, expectations
+    from deeplimit.study import carry_out, expectations, foresee
 
     if look.dry_run:
+        for note in foresee(subject, request, out=out):
+            _say(f"note: {note}", sys.stderr)
         studies = subject.select(request.only).studies
         parts = expectations(studies, request, out=out, execution=execution)
         _print_table(_expected(parts), look)

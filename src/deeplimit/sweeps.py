@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from deeplimit import checks
 from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
 from deeplimit.records.identity import task_spec
+from deeplimit.records.writing import discard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -279,6 +280,7 @@ class Gauge:
 
         self.path = path
         self.jobs = jobs
+        discard(path)  # a link there would be followed
         self.fractions = np.memmap(path, dtype=np.float64, mode="w+", shape=(len(jobs),))
 
     @contextmanager

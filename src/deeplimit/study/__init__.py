@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from deeplimit.study.description import Study
+from deeplimit.study.folders import foresee
 from deeplimit.study.outcome import Conclusion, carry_out, conclude, copy_of_file, unexpected
 from deeplimit.study.plan import Plan, expectations, gather, plan, seconds_of
 from deeplimit.study.settings import TIERS, Settings, Tiered
@@ -26,6 +27,7 @@ __all__ = [
     "conclude",
     "copy_of_file",
     "expectations",
+    "foresee",
     "gather",
     "load_file",
     "plan",

@@ -14,6 +14,7 @@ from deeplimit.claims import Claim, Verdict, judge
 from deeplimit.records import Store, write_bytes, write_json
 from deeplimit.records.provenance import MACHINE_FACTS
 from deeplimit.study.description import Study
+from deeplimit.study.folders import changes, damages, refuse_other
 from deeplimit.study.plan import Plan, gather, plan, seconds_of
 from deeplimit.study.subject import Request, Subject
 from deeplimit.sweeps import Execution, Failure, Reporter, Silent, sweep
@@ -120,20 +121,22 @@ def carry_out(
         reporter: is told how it goes.
 
     Raises:
-        InputError: something cannot be planned, or the directory cannot be used.
+        InputError: something cannot be planned, or the directory cannot be used or belongs to another study.
     """
     stages: dict[str, float] = {}
     failures: list[Failure] = []
     chosen = subject.select(request.only)
     with _timed(stages, "plan"):
         planned = plan(chosen.studies, request)
-    with Store(out) as store:
+    store = Store(out)
+    refuse_other(subject, request, planned=planned, store=store)
+    with store:
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]
-        notes: list[str] = []
+        notes = damages(planned, store, then="not used" if execution is None else "computed again")
         if execution is not None:
             jobs, left_out = _at_hand(planned, request, complete=complete)
-            notes = [*left_out, *_notes(complete, store, execution=execution)]
-            _remember(request, store)
+            notes += [*left_out, *_notes(complete, store, execution=execution), *changes(request, store)]
+            _remember(subject, request, store=store)
             with _timed(stages, "compute"):
                 failures = sweep(jobs, execution, store=store, reporter=reporter or Silent())
         computed = sum(store.is_complete(job.id) for job in planned.jobs) - len(complete)
@@ -162,7 +165,7 @@ def _notes(complete: Sequence[str], store: Store, *, execution: Execution) -> li
     facts = [store.load_record(run)["provenance"] for run in complete]
     notes = []
     for option, asked in (("engine", execution.engine), ("device", execution.device)):
-        others = [fact[option] for fact in facts if fact[option] not in (asked, "auto")]
+        others = [str(fact[option]) for fact in facts if fact.get(option) not in (None, asked, "auto")]
         if others and asked != "auto":
             names = ", ".join(sorted(set(others)))
             notes.append(
@@ -203,11 +206,11 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
     stages[name] = time.perf_counter() - began
 
 
-def _remember(request: Request, store: Store) -> None:
+def _remember(subject: Subject, request: Request, *, store: Store) -> None:
     """Keep the request in the output directory, and a copy of the user's file that it names."""
     if request.kind == "file":
         write_bytes(copy_of_file(store.out, request), Path(request.name).read_bytes())
-    store.remember(dataclasses.asdict(request))
+    store.remember(dataclasses.asdict(request), [study.name for study in subject.studies])
 
 
 def _finish(

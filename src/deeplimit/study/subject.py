@@ -119,10 +119,19 @@ class Request:
     @property
     def command(self) -> str:
         """The command line that asks for the same, without what only says where and how."""
-        words = ["reproduce" if self.kind == "paper" else "study", self.name, "--tier", self.tier]
-        options = {"--seeds": self.seeds, "--dtype": self.dtype}
-        words += [text for name, value in options.items() if value is not None for text in (name, str(value))]
+        words = ["reproduce" if self.kind == "paper" else "study", self.name, *self._sizes]
         return " ".join(["deeplimit", *words])
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of the command line that say what the report is of."""
+        return (*self._sizes, *(word for name in self.only for word in ("--only", name)))
+
+    @property
+    def _sizes(self) -> tuple[str, ...]:
+        """The options that say which runs are meant."""
+        values = {"--tier": self.tier, "--seeds": self.seeds, "--dtype": self.dtype}
+        return tuple(word for name, value in values.items() if value is not None for word in (name, str(value)))
 
 
 def remembered(out: Path) -> Request:
@@ -131,15 +140,33 @@ def remembered(out: Path) -> Request:
     Raises:
         InputError: it is no such directory, nothing was run in it, or it was made by another version of this program.
     """
+    store = Store(out)
+    store.request()  # refuses a directory that is not marked
+    request = last_request(store)
+    if request is None:
+        raise checks.InputError(f"{out}: expected an output directory in which something was run, found an empty one")
+    return request
+
+
+def last_request(store: Store) -> Request | None:
+    """What was asked for last in an output directory; None where nothing was.
+
+    Raises:
+        InputError: it is no request of this version of the program.
+    """
     from pydantic import TypeAdapter, ValidationError
 
-    content = Store(out).request()
-    if content is None:
-        raise checks.InputError(f"{out}: expected an output directory in which something was run, found an empty one")
+    if store.marker is None or store.marker.request is None:
+        return None
     try:
-        return TypeAdapter(Request).validate_python(content)
+        return TypeAdapter(Request).validate_python(store.marker.request)
     except ValidationError as problem:
-        raise checks.InputError(f"{out}: expected a request of this version of deeplimit, found {problem}") from problem
+        first = problem.errors(include_url=False)[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise checks.InputError(
+            f"output {store.out}: expected a request of this version of deeplimit, found one of which {where}{first['msg']}; "
+            "use another --out"
+        ) from problem
 
 
 def load_file(path: Path, folder: Path | None = None) -> Subject:

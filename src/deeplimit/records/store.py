@@ -88,6 +88,8 @@ def output_folder(name: str) -> Path:
         raise InputError(f"output: expected the path of a directory, found {name!r}")
     out = Path(name)
     with _said_plainly(out):
+        if out.exists() and not out.is_dir():
+            raise InputError(f"output {out}: expected a directory, found a file")
         if not (out.exists() or out.parent == HOME or out.absolute().parent.is_dir()):
             raise InputError(f"output {out}: expected a folder to make it in, found none at {out.parent}")
     return out

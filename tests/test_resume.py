@@ -68,7 +68,12 @@ def check_whole(out: Path) -> None:
         elif path.suffix in ENDS:
             assert ENDS[path.suffix] in path.read_bytes()[-64:], path
     for run in (out / "runs").glob("[!.]*"):
-        assert {path.name for path in run.iterdir()} == {"run.json", "rows.parquet", "weights.safetensors"}
+        assert {path.name for path in run.iterdir()} == {
+            "run.json",
+            "rows.parquet",
+            "weights.safetensors",
+            "checksums.json",
+        }
 
 
 def shares(kills: int) -> dict[str, int]:

@@ -88,6 +88,13 @@ def test_workers_leave_the_same_rows_bit_for_bit(jobs, tmp_path):
     assert files[1] == files[2]
 
 
+def test_a_gauge_replaces_a_link_and_not_what_it_leads_to(jobs, tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "gauge").symlink_to("mine")
+    assert Gauge(tmp_path / "gauge", jobs).fractions.tolist() == [0.0] * len(jobs)
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
 def test_the_record_says_what_was_computed_and_how(jobs, store):
     sweep(jobs[:1], Execution(), store=store, reporter=Told())
     record = store.load_record(jobs[0].id)

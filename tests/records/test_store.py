@@ -156,6 +156,16 @@ def test_a_run_that_is_absent_or_damaged_has_no_rows_and_no_record(store):
             load(RUN)
 
 
+@pytest.mark.parametrize("name", ["rows.parquet", "run.json"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("nonsense")])
+def test_what_is_altered_once_it_was_found_sound_is_said_in_words(store, name, damage):
+    store.write_run(RUN, ROWS, record=record())
+    assert store.is_complete(RUN)
+    damage(store.run_dir(RUN) / name)
+    with pytest.raises(InputError, match=f"{name}: expected a file that stays as it is"):
+        (store.load_rows if name == "rows.parquet" else store.load_record)(RUN)
+
+
 def test_a_record_that_could_not_be_read_again_is_not_written(store):
     with pytest.raises(InputError, match=f"record of run {RUN} is not as deeplimit writes it .seconds: Field required"):
         store.write_run(RUN, ROWS, record={name: value for name, value in record().items() if name != "seconds"})

@@ -226,20 +226,28 @@ class Store:
         """The rows of a complete run, as its task left them.
 
         Raises:
-            InputError: it is not complete.
+            InputError: it is not complete, or was altered since that was found.
         """
         import polars as pl
 
-        # From bytes: polars reads a path as a pattern.
-        return pl.read_parquet(io.BytesIO((self._sound(run) / ROWS).read_bytes()))
+        path = self._sound(run) / ROWS
+        try:
+            # From bytes: polars reads a path as a pattern.
+            return pl.read_parquet(io.BytesIO(path.read_bytes()))
+        except (OSError, pl.exceptions.PolarsError) as problem:
+            raise _altered(path) from problem
 
     def load_record(self, run: str) -> dict[str, Any]:
         """The record of a complete run.
 
         Raises:
-            InputError: it is not complete.
+            InputError: it is not complete, or was altered since that was found.
         """
-        record: dict[str, Any] = json.loads((self._sound(run) / RECORD).read_bytes())
+        path = self._sound(run) / RECORD
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError) as problem:
+            raise _altered(path) from problem
         return record
 
     def _sound(self, run: str) -> Path:
@@ -263,6 +271,13 @@ class Store:
         if self.marker is None:
             raise InputError(f"{self.out}: expected an output directory of deeplimit (one with {MARKER}), found none")
         return self.marker.request
+
+
+def _altered(path: Path) -> InputError:
+    """What is said of a file that was found sound and cannot be read now."""
+    return InputError(
+        f"{path}: expected a file that stays as it is, found that it was altered meanwhile; run the same again"
+    )
 
 
 def _is_ours(out: Path) -> bool:

@@ -587,12 +587,16 @@ def _only(only: Sequence[str] | None, more: Sequence[str] | None) -> tuple[str, 
 
 def _serve(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
     """Do what is asked, or say what it would take; returns the exit status."""
-    from deeplimit.study import carry_out, expectations
+    from deeplimit.records import Store
+    from deeplimit.study import carry_out, expectations, plan, stale
 
     if look.dry_run:
-        studies = subject.select(request.only).studies
-        parts = expectations(studies, request, out=out, execution=execution)
+        studies, store = subject.select(request.only).studies, Store(out)
+        planned = plan(studies, request, store=store)
+        parts = expectations(studies, request, out=out, execution=execution, planned=planned)
         _print_table(_expected(parts), look)
+        for line in [*stale(planned, store), *(f"not followed: {note}" for note in planned.unfollowed)]:
+            _say(line)
         if any(need.unknown for _, need in parts):
             _say("runs without a time lack something that they need here, data most often", sys.stderr)
         return 0

@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -158,6 +158,16 @@ class Store:
     def load_record(self, run: str) -> dict[str, Any]:
         """The record of a complete run."""
         return _json(self.run_dir(run) / "run.json")
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The records of complete runs, by id; what cannot be read is left out."""
+        for place in sorted((self.out / "runs").glob("[!.]*/run.json")):
+            try:
+                record = self.load_record(place.parent.name)
+            except InputError:
+                continue
+            if isinstance(record, dict):
+                yield place.parent.name, record
 
     def request(self) -> dict[str, Any] | None:
         """What was asked for last in this directory; None where nothing was.

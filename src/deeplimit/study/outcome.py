@@ -126,7 +126,7 @@ def carry_out(
     failures: list[Failure] = []
     chosen = subject.select(request.only)
     with _timed(stages, "plan"):
-        planned = plan(chosen.studies, request)
+        planned = plan(chosen.studies, request, store=Store(out), exact=execution is not None)
     with Store(out) as store:
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]
         notes: list[str] = []

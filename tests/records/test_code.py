@@ -380,7 +380,10 @@ class Task:
             "Task.run imports a module by a computed name (importlib.import_module)",
         ),
         ("return __import__(context)", "Task.run imports a module by a computed name (__import__)"),
-        ("import not_there; not_there.f()", "Task.run imports not_there, which fails here (ModuleNotFoundError: No module named 'not_there')"),
+        (
+            "import not_there; not_there.f()",
+            "Task.run imports not_there, which fails here (ModuleNotFoundError: No module named 'not_there')",
+        ),
         ("return helper.absent(1)", "Task.run uses helper.absent, which is not there"),
         ("import subprocess; subprocess.run(['true'])", "Task.run runs another program (subprocess.run)"),
         ("import polars as pl; return pl.read_csv('x')", "Task.run reads files past Python (polars.read_csv)"),

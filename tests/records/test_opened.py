@@ -33,7 +33,7 @@ def sha(path: Path) -> str:
         lambda path: path.read_text(),
         lambda path: os.close(os.open(path, os.O_RDONLY)),
         lambda path: np.loadtxt(path),
-        lambda path: open(os.path.relpath(path), encoding="utf-8").close(),  # noqa: SIM115
+        lambda path: open(os.path.relpath(path), encoding="utf-8").close(),
         lambda path: np.memmap(path, mode="r"),
     ],
 )

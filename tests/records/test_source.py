@@ -11,8 +11,8 @@ def definition(text: str) -> ast.stmt:
     return ast.parse(text).body[0]
 
 
-def names(text: str, **options: bool) -> list[str]:
-    return [".".join(use.chain) for use in uses_of(definition(text), **options)]
+def names(text: str) -> list[str]:
+    return [".".join(use.chain) for use in uses_of(definition(text))]
 
 
 SAME = [
@@ -83,9 +83,13 @@ def test_names_are_those_that_python_looks_up_outside(text, expected):
     assert names(text) == expected
 
 
-def test_the_defaults_of_a_definition_itself_can_be_left_out():
-    text = "def f(x=a, *, y=b): return lambda z=c: z"
-    assert names(text, defaults=False) == ["c"]
+def test_what_is_left_out_leaves_no_trace():
+    node = ast.parse("def f(x=a, *, y=b): return lambda z=c: z").body[0]
+    assert isinstance(node, ast.FunctionDef)
+    without = frozenset({id(node.args.defaults[0]), id(node.args.kw_defaults[0])})
+    assert [use.chain for use in uses_of(node, without=without)] == [("c",)]
+    assert "'a'" not in text_of(node, documented=False, without=without)
+    assert "'c'" in text_of(node, documented=False, without=without)
 
 
 def test_names_that_an_import_inside_binds_stand_for_modules():

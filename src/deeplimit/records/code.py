@@ -240,7 +240,7 @@ def _function(code: Code, item: Item) -> Json:
         if values
     }
     space = _Space(function.__globals__, cells)
-    uses = _uses(code, item, names=uses_of(node, defaults=False), space=space)
+    uses = _uses(code, item, names=uses_of(node, without=defaults), space=space)
     return {"source": digest(text_of(node, documented=source.documented, without=defaults)), **described, **uses}
 
 
@@ -308,17 +308,23 @@ def _class(code: Code, item: Item) -> Json:
     cls: type = item.value  # type: ignore[assignment]
     functions = _functions(cls)
     item.keeps |= any(isinstance(member, CACHED) for member in vars(cls).values())
+    attributes = _attributes(code, item)
     own = {
         "bases": [_base(code, item, base=base) for base in cls.__bases__ if base is not object],
         "metaclass": [code.item(type(cls), item.where)] if is_users(type(cls)) else [],
         "methods": {name: code.item(function, item.where) for name, function in functions.items()},
-        "attributes": _attributes(code, item),
+        "attributes": attributes,
     }
-    return {**{name: value for name, value in own.items() if value}, **_body(code, item, functions=functions)}
+    return {
+        **{name: value for name, value in own.items() if value},
+        **_body(code, item, functions=functions, attributes=attributes),
+    }
 
 
-def _body(code: Code, item: Item, *, functions: Mapping[str, types.FunctionType]) -> Json:
-    """What stands in the body of a class besides the functions that are items of their own.
+def _body(
+    code: Code, item: Item, *, functions: Mapping[str, types.FunctionType], attributes: Mapping[str, Json]
+) -> Json:
+    """What stands in the body of a class besides the functions that are items of their own and the attributes that stand by their value.
 
     Raises:
         InputError: the body is nowhere, and the class is not one that follows from its attributes.
@@ -333,10 +339,26 @@ def _body(code: Code, item: Item, *, functions: Mapping[str, types.FunctionType]
             return {}
         raise InputError(f"{item.where}: expected a function or class defined in a file, found {cls!r}")
     inside = [f.__code__ for f in functions.values() if source_of(f.__code__.co_filename) is source]
-    apart = frozenset(id(found) for code_ in inside if (found := source.function(code_)) is not None)
-    rest = ast.ClassDef(**{**vars(node), "body": [part for part in node.body if id(part) not in apart]})
-    uses = _uses(code, item, names=uses_of(rest), space=_Space(vars(module)))
-    return {"source": digest(text_of(node, documented=source.documented, without=apart)), **uses}
+    apart = {id(found) for code_ in inside if (found := source.function(code_)) is not None}
+    apart |= {
+        id(value) for value in _assigned(node, {name for name, said in attributes.items() if not _is_unknown(said)})
+    }
+    uses = _uses(code, item, names=uses_of(node, without=frozenset(apart)), space=_Space(vars(module)))
+    return {"source": digest(text_of(node, documented=source.documented, without=frozenset(apart))), **uses}
+
+
+def _assigned(node: ast.ClassDef, names: set[str]) -> Iterator[ast.expr]:
+    """The values that a class body gives to names, each alone in its statement."""
+    for part in node.body:
+        targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
+        value = part.value if isinstance(part, ast.Assign | ast.AnnAssign) else None
+        if value is not None and len(targets) == 1 and getattr(targets[0], "id", None) in names:
+            yield value
+
+
+def _is_unknown(described: Json) -> bool:
+    """Whether a value has no description."""
+    return isinstance(described, dict) and "unknown" in described
 
 
 def _is_made_by_a_call(cls: type) -> bool:

@@ -163,14 +163,14 @@ def _is_docstring(owner: ast.AST, statement: object) -> bool:
     return owns and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def uses_of(node: ast.AST, *, defaults: bool = True) -> list[Use]:
+def uses_of(node: ast.AST, *, without: frozenset[int] = frozenset()) -> list[Use]:
     """What a definition uses and does not bind itself, in the order of the names.
 
     Args:
-        node: the definition, or a module.
-        defaults: whether the defaults of its own parameters count.
+        node: the definition.
+        without: `id` of nodes that are left out.
     """
-    names = _Names(None if defaults else node)
+    names = _Names(without)
     names.visit(node)
     return sorted(names.uses, key=lambda use: (use.chain, str(use.imported)))
 
@@ -186,12 +186,17 @@ def keeps_something(node: ast.AST) -> bool:
 class _Names(ast.NodeVisitor):
     """Collects the names that are read and not bound inside, by the rules of Python's scopes."""
 
-    def __init__(self, bare: ast.AST | None) -> None:
+    def __init__(self, without: frozenset[int]) -> None:
         self.uses: set[Use] = set()
-        self.bare = bare
+        self.without = without
         self.imports_used: set[Import] = set()
         #: From outer to inner: whether it is a class body, whose names functions inside do not see, and its names.
         self.scopes: list[tuple[bool, dict[str, Import | None]]] = []
+
+    def visit(self, node: ast.AST) -> None:
+        """Pass over what is left out."""
+        if id(node) not in self.without:
+            super().visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
         """A name by itself."""
@@ -236,7 +241,7 @@ class _Names(ast.NodeVisitor):
         """Decorators and defaults are evaluated outside; annotations change nothing."""
         arguments = node.args
         values = [value for value in (*arguments.defaults, *arguments.kw_defaults) if value is not None]
-        for outer in (*getattr(node, "decorator_list", ()), *(values if node is not self.bare else ())):
+        for outer in (*getattr(node, "decorator_list", ()), *values):
             self.visit(outer)
         every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
         names: dict[str, Import | None] = {argument.arg: None for argument in every if argument is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deeplimit.records import Store
@@ -94,10 +94,10 @@ def _listed(reasons: Sequence[str]) -> str:
 
 
 def _pairs(jobs: Sequence[Job], earlier: Mapping[str, Record]) -> Iterator[tuple[Job, Record]]:
-    """Runs to be computed with the earlier run of the same name: of the same settings where there is one, else the newest."""
+    """Runs to be computed, each with an earlier run of its name: of the same task if there is one, of the same settings, or the newest."""
     left = dict(earlier)
     waiting = []
-    for of_job, of_record in ((_settings_of_job, _settings), (lambda job: job.name, lambda record: record.get("name"))):
+    for of_job, of_record in NEARER:
         known: dict[Any, list[str]] = {}
         for run, record in left.items():
             known.setdefault(of_record(record), []).append(run)
@@ -110,6 +110,10 @@ def _pairs(jobs: Sequence[Job], earlier: Mapping[str, Record]) -> Iterator[tuple
         jobs, waiting = waiting, []
 
 
+def _base_of_job(job: Job) -> str | None:
+    return job.identity.id if job.identity else None
+
+
 def _settings(record: Record) -> tuple[Any, str]:
     """Name and fields of a run."""
     spec = record.get("spec")
@@ -119,6 +123,14 @@ def _settings(record: Record) -> tuple[Any, str]:
 
 def _settings_of_job(job: Job) -> tuple[Any, str]:
     return _settings({"name": job.name, "spec": _spec(job)})
+
+
+#: What a planned and an earlier run share, the closest first.
+NEARER: tuple[tuple[Callable[[Job], Any], Callable[[Record], Any]], ...] = (
+    (_base_of_job, lambda record: record.get("base")),
+    (_settings_of_job, _settings),
+    (lambda job: job.name, lambda record: record.get("name")),
+)
 
 
 def _spec(job: Job) -> dict[str, Json]:
@@ -149,7 +161,10 @@ def differences(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[st
     described = [{name: part for name, part in spec.items() if name != "code"} for spec in (old, new)]
     found = list(_values(*described, where=""))
     both = sorted(codes[0].keys() & codes[1].keys())
-    found += [text for name in both for text in _items(codes[0][name], codes[1][name], name=name)]
+    # The revision of the task's own class is said already.
+    said = {f"{_shown(new.get('class'))}.revision"}
+    texts = [text for name in both for text in _items(codes[0][name], codes[1][name], name=name)]
+    found += [text for text in texts if text.partition(": ")[0] not in said]
     if not found:
         found += [f"{name} is used now" for name in sorted(codes[1].keys() - codes[0].keys())]
         found += [f"{name} is used no more" for name in sorted(codes[0].keys() - codes[1].keys())]

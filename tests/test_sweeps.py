@@ -64,7 +64,7 @@ class Told:
 
 
 def failing(job: Job) -> Job:
-    return dataclasses.replace(job, id="0000", task=dataclasses.replace(job.task, fail=True))  # type: ignore[type-var]
+    return dataclasses.replace(job, id="0000", identity=None, task=dataclasses.replace(job.task, fail=True))  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -591,14 +591,18 @@ def _only(only: Sequence[str] | None, more: Sequence[str] | None) -> tuple[str, 
 
 def _serve(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
     """Do what is asked, or say what it would take; returns the exit status."""
-    from deeplimit.study import carry_out, expectations, foresee
+    from deeplimit.records import Store
+    from deeplimit.study import carry_out, expectations, foresee, plan, stale
 
     if look.dry_run:
-        for note in foresee(subject, request, out=out):
+        studies, store = subject.select(request.only).studies, Store(out)
+        planned = plan(studies, request, store=store)
+        for note in foresee(subject, request, planned=planned, store=store):
             _say(f"note: {note}", sys.stderr)
-        studies = subject.select(request.only).studies
-        parts = expectations(studies, request, out=out, execution=execution)
+        parts = expectations(studies, request, out=out, execution=execution, planned=planned)
         _print_table(_expected(parts), look)
+        for line in [*stale(planned, store), *(f"not followed: {note}" for note in planned.unfollowed)]:
+            _say(line)
         if any(need.unknown for _, need in parts):
             _say("runs without a time lack something that they need here, data most often", sys.stderr)
         return 0

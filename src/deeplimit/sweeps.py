@@ -5,6 +5,7 @@ Only the process that holds the store writes runs; workers write nothing but the
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import pickle
@@ -23,16 +24,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deeplimit import checks
+from deeplimit.data.files import data_directory
 from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
-from deeplimit.records.identity import task_spec
+from deeplimit.records.code import STUDY_MODULE
+from deeplimit.records.identity import Identity, Reading
+from deeplimit.records.opened import files_read
+from deeplimit.records.provenance import package_versions
 from deeplimit.records.writing import discard
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-#: Modules made from a user's study file; other processes cannot import them, so their content travels with the tasks.
-STUDY_MODULE = "deeplimit_study_"
 DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 #: File of the fractions done of jobs in other processes; hidden, as the other files of a writer at work.
 GAUGE = ".deeplimit.progress"
@@ -104,12 +107,13 @@ class Execution:
 
 @dataclass(frozen=True)
 class Job:
-    """A task with its id, a name for people, and its share of the work."""
+    """A task with its id, a name for people, its share of the work, and what it was known by when it was planned."""
 
     id: str
     task: Task
     name: str
     work: float
+    identity: Identity | None = None
 
 
 @dataclass
@@ -367,11 +371,13 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
     context = execution.context(keeper)
     context.progress = progress
     collector = RowCollector()
+    apart, kept = (checkpoint.parent.parent, data_directory()), bool(job.identity and job.identity.keeps)
     try:
-        with execution.numerics() as facts:
+        with execution.numerics() as facts, files_read(apart, kept=kept) as files:
             context.provenance |= {"numerics": facts} if facts else {}
             for row in job.task.run(context):
                 collector.add(row)
+        context.provenance |= {"files": files} if files else {}
         rows = collector.frame()
     except Exception as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
         return Outcome(job.id, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
@@ -381,12 +387,16 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
 def keep(job: Job, outcome: Outcome, *, store: Store) -> Failure | None:
     """Write what became of a job; a failure where it is not complete."""
     task = job.task
-    about = {"id": job.id, "name": job.name, "spec": task_spec(task), "labels": dict(task.labels)}
+    known = job.identity or Reading().identity(task)
+    about = {"id": job.id, "name": job.name, "spec": json.loads(known.spec), "labels": dict(task.labels)}
     if outcome.rows is None:
         file = store.write_failure(job.id, {**about, "error": outcome.error, "trace": outcome.trace})
         return Failure(job.name, outcome.error, file)
     record = {
         **about,
+        "base": known.id,
+        "unfollowed": list(known.unfollowed),
+        "packages": package_versions(known.packages),
         "seeds": list(getattr(task, "seeds", ())),
         "dtype": getattr(task, "dtype", None),
         "diverged": _diverged(outcome.rows),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import http
 import importlib.util
 import json
 import math
@@ -67,7 +68,13 @@ def test_a_dataclass_of_the_package_stands_by_its_name_and_fields():
 
 def test_tuples_are_lists_and_numpy_numbers_are_numbers():
     assert canonical((np.int64(3), np.float64(0.5))) == canonical([3, 0.5])
-    assert canonical(Colour.RED) == '{"kind":"Colour","member":"RED"}'
+
+
+def test_a_member_of_an_enum_stands_by_its_name_and_the_users_by_the_code_of_the_enum_too():
+    assert canonical(http.HTTPStatus.OK) == '{"kind":"HTTPStatus","member":"OK"}'
+    own = json.loads(canonical(Colour.RED))
+    assert own["spec"] == {"class": {"code": "0"}, "kind": "Colour", "member": "RED"}
+    assert own["code"]["0"]["attributes"] == {"RED": 1}
 
 
 def test_what_json_cannot_hold_goes_by_name():
@@ -118,7 +125,7 @@ class Later(Spec):
 
 
 def test_a_later_field_is_part_of_the_id_only_where_it_is_set():
-    described = [json.loads(canonical(spec))["fields"] for spec in (Spec(3), Later(3), Later(3, more=0))]
+    described = [json.loads(canonical(spec))["spec"]["fields"] for spec in (Spec(3), Later(3), Later(3, more=0))]
     assert described[0] == described[1]
     assert described[2] == {**described[0], "more": 0}
 
@@ -179,7 +186,7 @@ def loud(f):
 def decorated(x):
     return x
 
-pair = (lambda x: x, lambda x: x)
+pair = (lambda x: x, lambda x: -x)
 unrelated = 1
 """
 

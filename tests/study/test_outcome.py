@@ -175,8 +175,9 @@ def test_runs_whose_files_are_missing_are_left_out_unless_asked_for(subject, tmp
 
 
 def test_complete_runs_are_not_said_to_be_left_out(subject, tmp_path, monkeypatch):
+    task = plan(subject.studies, REQUEST).jobs[0].task
+    monkeypatch.setattr(type(task), "lacking", "mnist", raising=False)
     planned = plan(subject.studies, REQUEST)
-    monkeypatch.setattr(type(planned.jobs[0].task), "lacking", "mnist", raising=False)
     assert carry_out(subject, REQUEST, out=tmp_path, execution=Execution()).computed == 0
     with Store(tmp_path) as store:
         sweep(planned.jobs, Execution(), store=store, reporter=Silent())

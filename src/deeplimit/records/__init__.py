@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeplimit.records.checkpoint import Checkpoint
-from deeplimit.records.identity import canonical, describe, run_id
+from deeplimit.records.identity import canonical, run_id
 from deeplimit.records.provenance import provenance
 from deeplimit.records.rows import RowCollector, frame
 from deeplimit.records.store import Store, output_folder
@@ -20,7 +20,6 @@ __all__ = [
     "Store",
     "Task",
     "canonical",
-    "describe",
     "frame",
     "output_folder",
     "provenance",

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -60,6 +61,21 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return versions
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of installed packages by the names that are imported; those of Python itself are left out."""
+    found = {}
+    for name in names:
+        for distribution in _distributions().get(name, ()):
+            found[distribution] = importlib.metadata.version(distribution)
+    return found
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """What is installed, by the names that are imported."""
+    return importlib.metadata.packages_distributions()
 
 
 def _cpu() -> dict[str, Any]:

@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -261,6 +261,15 @@ class Store:
                 f"{self.run_dir(run)}: expected a complete run, found that {self.flaw(run) or 'it is absent'}"
             )
         return self.run_dir(run)
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The records of complete runs, by id; damaged ones are left out."""
+        for place in sorted((self.out / "runs").glob("[!.]*/run.json")):
+            try:
+                record = self.load_record(place.parent.name)
+            except InputError:
+                continue
+            yield place.parent.name, record
 
     def request(self) -> dict[str, Any] | None:
         """What was asked for last in this directory; None where nothing was.

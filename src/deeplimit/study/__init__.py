@@ -10,6 +10,7 @@ from deeplimit.study.folders import foresee
 from deeplimit.study.outcome import Conclusion, carry_out, conclude, copy_of_file, unexpected
 from deeplimit.study.plan import Plan, expectations, gather, plan, seconds_of
 from deeplimit.study.settings import TIERS, Settings, Tiered
+from deeplimit.study.stale import stale
 from deeplimit.study.subject import Request, Subject, load_file, remembered
 from deeplimit.sweeps import Execution
 
@@ -33,5 +34,6 @@ __all__ = [
     "plan",
     "remembered",
     "seconds_of",
+    "stale",
     "unexpected",
 ]

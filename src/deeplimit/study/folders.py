@@ -8,20 +8,19 @@ from pathlib import Path
 
 from deeplimit import checks
 from deeplimit.records import Store
-from deeplimit.study.plan import Plan, plan
+from deeplimit.study.plan import Plan
 from deeplimit.study.subject import Request, Subject, last_request
 
 #: Runs that a note names.
 NAMED = 5
 
 
-def foresee(subject: Subject, request: Request, *, out: Path) -> list[str]:
+def foresee(subject: Subject, request: Request, *, planned: Plan, store: Store) -> list[str]:
     """Notes on an output directory in which nothing is to be computed.
 
     Raises:
         InputError: it cannot be used, or belongs to another study.
     """
-    store, planned = Store(out), plan(subject.select(request.only).studies, request)
     refuse_other(subject, request, planned=planned, store=store)
     return damages(planned, store, then="not used")
 

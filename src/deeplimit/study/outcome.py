@@ -127,8 +127,8 @@ def carry_out(
     failures: list[Failure] = []
     chosen = subject.select(request.only)
     with _timed(stages, "plan"):
-        planned = plan(chosen.studies, request)
-    store = Store(out)
+        store = Store(out)
+        planned = plan(chosen.studies, request, store=store, exact=execution is not None)
     refuse_other(subject, request, planned=planned, store=store)
     with store:
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]

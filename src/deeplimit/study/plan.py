@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.records import Label, Store, Task, frame, run_id
+from deeplimit.records import Label, Store, Task, frame
+from deeplimit.records.identity import Reading
 from deeplimit.records.rows import COLUMNS
 from deeplimit.study.description import Study
+from deeplimit.study.stale import Kept
 from deeplimit.study.subject import Request
 from deeplimit.sweeps import Execution, Expectation, Job, expect, probe
 
@@ -34,6 +36,11 @@ class Plan:
     entries: tuple[Entry, ...]
     jobs: tuple[Job, ...]
 
+    @property
+    def unfollowed(self) -> list[str]:
+        """What rows may depend on that no run's id holds, in words."""
+        return sorted({note for job in self.jobs if job.identity for note in job.identity.unfollowed})
+
     def ids(self, study: str) -> list[str]:
         """The runs of a study, each once, in its order."""
         return list(dict.fromkeys(entry.id for entry in self.entries if entry.study == study))
@@ -47,8 +54,14 @@ class Plan:
         return f"{len(missing)} of {len(ids)} runs of its study are not complete" if missing else ""
 
 
-def plan(studies: Sequence[Study], request: Request) -> Plan:
+def plan(studies: Sequence[Study], request: Request, *, store: Store | None = None, exact: bool = True) -> Plan:
     """What the studies come to.
+
+    Args:
+        studies: the selected ones.
+        request: tier and options.
+        store: where runs are kept; a complete one is taken only if the files that its task read are what they were.
+        exact: whether a run is planned anew where they are not; else the last one that is there is taken.
 
     Raises:
         InputError: a study cannot be planned, or none is run at this tier.
@@ -57,12 +70,14 @@ def plan(studies: Sequence[Study], request: Request) -> Plan:
     jobs: dict[str, Job] = {}
     checks.one_of("tier", request.tier, {tier for study in studies for tier in study.tiers})
     offered = [study for study in studies if request.tier in study.tiers]
+    reading, kept = Reading(), Kept(store) if store else None
     for study in offered:
         for task in study.plan(request.tier, request.seeds, dtype=request.dtype):
-            run = run_id(task)
+            identity = reading.identity(task)
+            run = identity.id if kept is None else kept.run(identity.id, exact=exact)
             entries.append(Entry(study.name, run, dict(task.labels)))
             if run not in jobs:
-                jobs[run] = Job(run, task, _job_name(study, task), task.cost().layer_steps)
+                jobs[run] = Job(run, task, _job_name(study, task), task.cost().layer_steps, identity)
     return Plan(tuple(entries), tuple(jobs.values()))
 
 
@@ -109,7 +124,7 @@ def seconds_of(chosen: Plan, store: Store) -> dict[str, float]:
 
 
 def expectations(
-    studies: Sequence[Study], request: Request, *, out: Path, execution: Execution
+    studies: Sequence[Study], request: Request, *, out: Path, execution: Execution, planned: Plan | None = None
 ) -> list[tuple[str, Expectation]]:
     """What each study still needs, and under `in total` all of them; a shared run counts for the first study that has it.
 
@@ -118,8 +133,10 @@ def expectations(
         request: tier and options.
         out: output directory; what is complete in it is not counted.
         execution: how it would be computed.
+        planned: what `plan` made of it, if it was called before.
     """
-    chosen, store = plan(studies, request), Store(out)
+    store = Store(out)
+    chosen = planned or plan(studies, request, store=store)
     jobs = [job for job in chosen.jobs if not store.is_complete(job.id)]
     seconds = dict(zip((job.id for job in jobs), probe(jobs, execution), strict=True))
     owner = {entry.id: entry.study for entry in reversed(chosen.entries)}

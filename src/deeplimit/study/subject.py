@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from deeplimit import checks
 from deeplimit.records import Store
+from deeplimit.records.code import STUDY_MODULE
 from deeplimit.study.description import Study
-from deeplimit.sweeps import STUDY_MODULE
 
 if TYPE_CHECKING:
     from deeplimit.claims import Claim

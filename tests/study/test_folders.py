@@ -286,7 +286,9 @@ def test_other_options_than_before_are_said(out):
 
 
 def test_nothing_is_said_of_a_new_directory(tmp_path):
-    assert foresee(load_file(FLOW), REQUEST, out=tmp_path / "new") == []
+    subject, store = load_file(FLOW), Store(tmp_path / "new")
+    planned = plan(subject.studies, REQUEST, store=store)
+    assert foresee(subject, REQUEST, planned=planned, store=store) == []
     assert os.listdir(tmp_path) == []
 
 

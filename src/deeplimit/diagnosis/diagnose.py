@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
@@ -16,7 +17,7 @@ from deeplimit.diagnosis.sources import ModuleSource, open_target
 from deeplimit.diagnosis.sources.source import Source
 from deeplimit.diagnosis.weights.faults import find_faults
 from deeplimit.diagnosis.weights.profiles import observe_weights
-from deeplimit.diagnosis.weights.verdict import judge_weights
+from deeplimit.diagnosis.weights.verdict import judge_weights, not_finite
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,6 +94,9 @@ def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | Non
         passage = pass_through(source.module, group.blocks, batch)
         function = judge_passage(passage, group.depth)
         findings += doubled(multipliers(source.module, group, batch=batch), observed, group=group)
+    broken = not_finite(observed)
+    if broken:
+        function = replace(function, reason=f"{broken}; {function.reason}")
     return GroupReport(
         group.name,
         group.blocks,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deeplimit.diagnosis.comparing import Comparison, Timeline
-from deeplimit.diagnosis.telling.text import QUESTIONS, blocks, finite, header, said
+from deeplimit.diagnosis.telling.text import QUESTIONS, blocks, course, finite, header, said
 from deeplimit.figures import Curve, HeatMap, Panel
 from deeplimit.records.writing import write_text
 from deeplimit.regimes.verdict import ALONE
@@ -216,9 +216,9 @@ def _order(profile: Profile) -> tuple[str, ...]:
     return (
         profile.name,
         profile.view,
-        order.label,
-        formats.number(order.ratio, 3),
-        formats.number(order.p_value, 2),
+        course(order),
+        "—" if order.ratio is None else formats.number(order.ratio, 3),
+        "—" if order.p_value is None else formats.number(order.p_value, 2),
         *rough,
     )
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from deeplimit.diagnosis.report import Finding
 from deeplimit.diagnosis.weights import seriation
 from deeplimit.diagnosis.weights.profiles import MATRICES
-from deeplimit.diagnosis.weights.verdict import listed
 from deeplimit.regimes.verdict import FEWEST
 
 if TYPE_CHECKING:
@@ -60,15 +59,15 @@ TINY = 1e-300
 
 
 def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ...]:
-    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite.
+    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite, or 0 in all blocks.
 
     Of a block that is not finite nothing else is said.
     """
-    broken = list(_not_finite(observed, group.depth))
+    broken = [*_not_finite(observed, group.depth), *_all_dead(observed, group)]
     if group.depth < FEWEST:
         return tuple(broken)
     findings: list[Finding] = []
-    maps = [one for one in observed if _is_comparable(one, group)]
+    maps = [one for one in observed if one.comparable and one.sound]
     tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
     of_stream = [(table, one.path.shape[1]) for one, table in tables if _is_of_stream(one)]
     shared = seriation.shared([table for table, _ in of_stream], [entries for _, entries in of_stream])
@@ -83,7 +82,7 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
     rest = [
         one for one in findings if one.kind not in ("scale", "rough", "identity") or not moved.issuperset(one.blocks)
     ]
-    left = {block for finding in broken for block in finding.blocks}
+    left = {block for finding in broken if finding.kind == "not finite" for block in finding.blocks}
     others = [one for one in rest + order if not left.intersection(one.blocks)]
     return tuple(broken + sorted(others, key=lambda found: -found.strength))
 
@@ -116,15 +115,21 @@ def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
     for one in observed:
         broken = tuple(block for block in range(depth) if not one.finite[block])
         if broken and one.profile.view == "raw":
-            where = f"{one.profile.name} of block {listed(broken)} has numbers that are not finite"
-            yield Finding("not finite", broken, one.profile.name, where, math.inf)
+            yield Finding("not finite", broken, one.profile.name, one.broken, math.inf)
 
 
-def _is_comparable(one: Observed, group: Group) -> bool:
-    """Whether no order of hidden units shows in it."""
-    if one.profile.view != "raw":
-        return one.profile.view == "invariant"
-    return group.role(one.profile.name).use in ("gain", "bias", "stream", "scale", "other")
+def _all_dead(observed: Sequence[Observed], group: Group) -> Iterator[Finding]:
+    """Parts that write to the stream with weights that are 0 in all blocks: no block is smaller than the others there."""
+    norms = {one.profile.name: one.profile.curves["norm"] for one in observed if one.profile.view == "raw"}
+    writers: dict[str, list[Role]] = collections.defaultdict(list)
+    for role in group.roles:
+        if role.use in ("writes", "stream", "bias", "gain", "scale"):
+            writers[_outlet(role) if role.part == "norm" else role.part].append(role)
+    for where, roles in writers.items():
+        writes = any(role.use != "bias" for role in roles)
+        if writes and not any(any(norm != 0 for norm in norms[role.name]) for role in roles):
+            said = f"{where} of all blocks adds nothing to the stream: every weight that it writes with is 0"
+            yield Finding("dead", tuple(range(group.depth)), where, said, math.log(1 / TINY) / SIZE)
 
 
 def _is_of_stream(one: Observed) -> bool:
@@ -162,7 +167,7 @@ def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, 
         if role.use == "reads":
             reads[role.part].append(norms[role.name])
             continue
-        sets[role.suffix.rpartition(".")[0] if role.part == "norm" else role.part].append(norms[role.name])
+        sets[_outlet(role) if role.part == "norm" else role.part].append(norms[role.name])
         if role.use in ("writes", "stream"):
             writes.setdefault(role.part, norms[role.name])
     for name, curves in sets.items():
@@ -170,6 +175,11 @@ def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, 
             read = [statistics.mean(column) for column in zip(*reads[name], strict=True)]
             curves.append(_beside(writes[name], read))
         yield name, curves
+
+
+def _outlet(role: Role) -> str:
+    """A norm by the name of its tensors."""
+    return role.suffix.rpartition(".")[0]
 
 
 def _beside(written: Sequence[float], read: Sequence[float]) -> list[float]:
@@ -267,7 +277,7 @@ def _tied(maps: Sequence[Observed]) -> list[Finding]:
     for one in maps:
         steps = one.path.diff(dim=0).norm(dim=1)
         usual = float(steps.median())
-        if usual > 0 and one.profile.order is not None and one.profile.order.ratio > 0:
+        if usual > 0 and one.profile.order is not None and one.profile.order.ratio:
             ratios.append((steps / usual).tolist())
     found = []
     for block, column in enumerate(zip(*ratios, strict=True)):

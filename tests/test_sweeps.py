@@ -3,9 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -160,32 +157,6 @@ def test_a_packed_job_runs_in_a_worker_and_says_how_far_it_is(jobs, store):
     assert outcome.rows is not None
     assert outcome.rows.height == 600
     assert gauge.fractions[:2].tolist() == [1.0, 0.0]
-
-
-PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
-child.stdout.readline()
-print(child.pid, flush=True)
-child.wait()
-"""
-WORKER = """
-import os, threading
-from deeplimit.sweeps import attend
-attend(os.getppid())
-print("ready", flush=True)
-threading.Event().wait()
-"""
-
-
-def test_a_worker_does_not_heed_ctrl_c_and_ends_when_its_parent_is_killed():
-    words = [sys.executable, "-c", PARENT, WORKER]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        os.kill(int(parent.stdout.readline()), signal.SIGINT)
-        parent.kill()
-        # The worker has this stream too, so that it ends when both have; a trace of an interrupt would stand in it.
-        assert parent.communicate(timeout=30)[1] == b""
 
 
 def test_a_gauge_is_watched_and_removed(jobs, tmp_path):

@@ -9,14 +9,12 @@ import math
 import os
 import pickle
 import re
-import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from deeplimit import checks
 from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
 from deeplimit.records.identity import task_spec
+from deeplimit.workers import answers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +35,7 @@ DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 #: File of the fractions done of jobs in other processes; hidden, as the other files of a writer at work.
 GAUGE = ".deeplimit.progress"
 #: What the libraries behind NumPy and PyTorch read when they are first imported.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -224,11 +223,12 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
     failures = []
     reporter.begin(missing, len(jobs) - len(missing))
     try:
-        for outcome in run(missing, execution, store=store, reporter=reporter):
-            job = by_id[outcome.id]
-            failure = keep(job, outcome, store=store)
-            failures += [failure] if failure else []
-            reporter.finish(job, outcome)
+        with closing(run(missing, execution, store=store, reporter=reporter)) as outcomes:
+            for outcome in outcomes:
+                job = by_id[outcome.id]
+                failure = keep(job, outcome, store=store)
+                failures += [failure] if failure else []
+                reporter.finish(job, outcome)
     finally:
         reporter.end()
     return failures
@@ -236,38 +236,37 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
 
 def in_this_process(
     jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run jobs one after the other."""
     limit_threads(execution.threads)
     for job in jobs:
         yield compute(job, execution, checkpoint=store.checkpoint(job.id).path, progress=partial(reporter.advance, job))
 
 
-def in_processes(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter) -> Iterator[Outcome]:
+def in_processes(
+    jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
+) -> Generator[Outcome, None, None]:
     """Run jobs in `execution.workers` processes, the longest first; outcomes come as they are ready.
 
     Raises:
         ChildProcessError: a worker was killed, by the system for want of memory most often.
     """
-    import joblib
-
     ordered = sorted(jobs, key=lambda job: -job.work)
     with Gauge(store.out / GAUGE, ordered).watched(reporter) as gauge:
-        call = joblib.delayed(partial(compute_in_worker, execution=execution, gauge=gauge.path))
-        calls = [call(i, packed(job), checkpoint=store.checkpoint(job.id).path) for i, job in enumerate(ordered)]
-        options = {"inner_max_num_threads": execution.threads, "initializer": attend, "initargs": (os.getpid(),)}
-        with joblib.parallel_config("loky", n_jobs=execution.workers, **options):
-            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-        outcomes = pool(calls)
+        call = partial(partial, compute_in_worker, execution=execution, gauge=gauge.path)
+        calls = [
+            pickle.dumps(call(i, packed(job), checkpoint=store.checkpoint(job.id).path))
+            for i, job in enumerate(ordered)
+        ]
+        environment = dict.fromkeys(THREAD_VARIABLES, str(execution.threads))
         try:
-            yield from outcomes
-        except BrokenProcessPool as broken:
+            with closing(answers(calls, execution.workers, environment=environment)) as outcomes:
+                yield from outcomes
+        except ChildProcessError as broken:
             raise ChildProcessError(
                 "a worker process was killed, most often for want of memory; what is complete is kept: "
                 f"run the same again with fewer than {execution.workers} workers"
             ) from broken
-        finally:
-            outcomes.close()
 
 
 class Gauge:
@@ -325,19 +324,6 @@ def packed(job: Job) -> bytes:
     return content
 
 
-def attend(parent: int) -> None:
-    """Begin the life of a worker, which leaves Ctrl-C to its parent and ends within a second of it, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        while os.getppid() == parent:
-            never.wait(1.0)
-        os._exit(1)
-
-    never = threading.Event()
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
 def compute_in_worker(index: int, content: bytes, *, execution: Execution, checkpoint: Path, gauge: Path) -> Outcome:
     """Run a packed job in a worker.
 
@@ -371,7 +357,7 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
             for row in job.task.run(context):
                 collector.add(row)
         rows = collector.frame()
-    except Exception as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
         return Outcome(job.id, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
     return Outcome(job.id, rows, provenance(context), context.weights, keeper.seconds)
 

@@ -247,7 +247,7 @@ def test_a_killed_worker_is_said_in_words_and_the_next_command_goes_on(call, tmp
         (["data", "fetch", "mnits"], "data set: expected one of .*mnist.*; found 'mnits'"),
         (["data", "check", "cifar"], "data set: expected one of cifar-10; found 'cifar'"),
         (["data", "fetch"], "Missing argument 'NAME'"),
-        (["l2", "predict", "nowhere:train", *PROBE], "expected a module nowhere; ModuleNotFoundError"),
+        (["l2", "predict", "nowhere:train", *PROBE], "expected a module nowhere, found none of that name"),
         (["l2", "predict", "nowhere", *PROBE], "expected MODULE:function"),
         (["l2", "predict", "json:absent", *PROBE], "expected a function absent in json"),
         (["l2", "predict", "json:dumps", *PROBE], "train: expected a function of weight_decay"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines about one run, where there is no terminal.
 QUIET = 30.0
-INTERRUPTED = 130
 
 app = typer.Typer(
     help="Train deep residual networks and measure what they become as depth, training time and width grow.",
@@ -172,8 +170,6 @@ def reproduce(
         inside = name if paper == "all" else ""
         folder = Path("results") / f"{name}-{tier}" if out is None else out / inside
         worst = max(worst, _serve(load(name), request, out=folder, execution=execution, look=look))
-        if worst == INTERRUPTED:
-            break
     raise typer.Exit(worst)
 
 
@@ -512,6 +508,7 @@ def l2_predict(
     from json import dumps
 
     from deeplimit.checks import positive_int
+    from deeplimit.failures import users_code
     from deeplimit.loading import load_function
     from deeplimit.training.l2 import Reading, Setting, predict_weight_decay, probe, shrinkage
 
@@ -519,7 +516,7 @@ def l2_predict(
     shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for
     reading = Reading(within=within, chance=_chance(chance, classes), samples=samples)
     train, numbers = load_function(function), range(positive_int("seeds", seeds))
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), users_code(function):
         probes = probe(train, setting, weight_decay=weight_decay, reading=reading, seeds=numbers, steps=steps)
     found = predict_weight_decay(
         probes.curves, setting, weight_decay=probes.weight_decay, source=convention, reading=reading
@@ -597,13 +594,7 @@ def _serve(subject: Subject, request: Request, *, out: Path, execution: Executio
             _say("runs without a time lack something that they need here, data most often", sys.stderr)
         return 0
     reporter = Bars() if sys.stderr.isatty() else Lines()
-    try:
-        done = carry_out(subject, request, out=out, execution=execution, reporter=reporter)
-    except KeyboardInterrupt:
-        command = shlex.join(["deeplimit", *sys.argv[1:]])
-        _say(f"stopped; what is complete is kept. To go on from here: {command}", stream=sys.stderr)
-        return INTERRUPTED
-    return _tell(done, look)
+    return _tell(carry_out(subject, request, out=out, execution=execution, reporter=reporter), look)
 
 
 # Printing ----------------------------------------------------------------------------------------------------------

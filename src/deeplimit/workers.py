@@ -45,7 +45,8 @@ def answers(calls: Sequence[bytes], count: int, *, environment: Mapping[str, str
                 workers.remove(worker)
                 worker.close()
             else:
-                worker.send_bytes(following)
+                with suppress(OSError):  # of one that was killed in between: what it leaves is read in its turn
+                    worker.send_bytes(following)
             yield answer
 
 

@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from deeplimit import checks
+from deeplimit.failures import users_code
 from deeplimit.records import Store
 from deeplimit.study.description import Study
 from deeplimit.sweeps import STUDY_MODULE
@@ -177,10 +177,6 @@ def _executed(path: Path, folder: Path) -> ModuleType:
     # Registered, because dataclasses and pickle look a class's module up by its name.
     sys.modules[name] = module
     sys.path.insert(0, str(folder))
-    try:
+    with users_code(str(path)):
         spec.loader.exec_module(module)
-    except Exception as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin]
-        line = lines[-1] if lines else "?"
-        raise checks.InputError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     return module

@@ -111,6 +111,7 @@ def test_a_function_must_return_a_module(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r":\w+: module: expected a torch\.nn\.Module, found int"):
         from_function("mine.py:number")
     with pytest.raises(
-        InputError, match=r"mine\.py:broken: expected a function that returns .* found ZeroDivisionError"
+        InputError,
+        match=r"mine\.py:broken: expected a function that returns .*: ZeroDivisionError.* \(mine\.py, line 4\)",
     ):
         from_function("mine.py:broken")

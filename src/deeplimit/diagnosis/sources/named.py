@@ -10,6 +10,7 @@ from deeplimit import checks
 from deeplimit.diagnosis.sources.module import ModuleSource
 from deeplimit.diagnosis.sources.reading import bad
 from deeplimit.diagnosis.sources.source import Source
+from deeplimit.failures import users_code
 from deeplimit.loading import load_function
 
 LIBRARIES = ("timm", "transformers")
@@ -24,10 +25,8 @@ def from_function(text: str) -> Source:
         InputError: there is no such function, it fails, or returns something else.
     """
     build = load_function(text)
-    try:
+    with users_code(f"{text}: expected a function that returns a torch.nn.Module"):
         module = build()
-    except Exception as problem:
-        raise bad(text, "a function that returns a torch.nn.Module", problem) from problem
     try:
         return ModuleSource(module, title=text)
     except checks.InputError as problem:

@@ -552,10 +552,11 @@ def test_a_network_is_diagnosed(call, tmp_path):
 
 
 def test_a_diagnosis_is_written_as_a_page(call, tmp_path):
-    path, page = save_network(tmp_path / "net.safetensors"), tmp_path / "out" / "page.html"
+    path, page = save_network(tmp_path / "net.safetensors"), tmp_path / "page.html"
     status, _, err = call("diagnose", path, "--role", "mlp.up", "--html", page)
     assert (status, err) == (0, f"page: {page}\n")
     assert "encoder.layer: 8 blocks" in page.read_text(encoding="utf-8")
+    assert call("diagnose", path, "--html", page)[0] == 0
 
 
 def test_what_is_found_in_a_network_is_listed(call, tmp_path):
@@ -609,7 +610,7 @@ def test_a_target_or_batch_that_cannot_be_read_ends_with_status_2(call, tmp_path
     status, _, err = call("diagnose", path, "--batch", tmp_path / "absent.npy")
     assert (status, "expected a file with a batch" in err) == (2, True)
     status, _, err = call("diagnose", path, "--html", tmp_path)
-    assert (status, "--html: expected a file that can be written" in err) == (2, True)
+    assert (status, "--html: expected a file, found the folder" in err) == (2, True)
 
 
 def test_reading_is_said_now_and_then(monkeypatch, capsys):

@@ -372,7 +372,8 @@ def diagnose(
         Path | None, typer.Option(help="Inputs for a verdict on the function: a safetensors, .npy or .npz file.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --html, whatever it is.")] = False,
     fail_if: Annotated[
         list[str] | None, typer.Option("--fail-if", help="Exit 1 where this holds; may be given several times.")
     ] = None,
@@ -391,26 +392,27 @@ def diagnose(
     says more, and what --fail-if takes: weights == rough, findings.dead > 0, max(update_ratio) > 0.5, joined by and, or, not.
     """
     from deeplimit.diagnosis import tasks
+    from deeplimit.diagnosis.sources.target import files_of
     from deeplimit.diagnosis.telling import conditions
+    from deeplimit.records.outputs import Page
 
     parsed = [conditions.parse(text) for text in fail_if or ()]
+    read = [Path(file) for text in [*targets, batch or ""] for file in files_of(str(text))]
+    page = None if html is None else Page("--html", html, "deeplimit diagnose", read, force)
     inputs = None if batch is None else _batch(batch)
     options = tasks.Options(group, tuple(role or ()), inputs, download, Reading())
     if list_ or family:
-        if parsed or html:
+        if parsed or page:
             raise InputError("--list and --family: expected neither --fail-if nor --html, found one")
         _print_family(targets, options, json=json) if family else _print_groups(targets, options, json=json)
         return
     found, report = tasks.carry_out(targets, options)
     _print_diagnosis(found, json=json)
-    if html is not None:
-        from deeplimit.report.diagnosis import write_page
+    if page is not None:
+        from deeplimit.report.diagnosis import render
 
-        try:
-            page = write_page(html, found)
-        except OSError as problem:  # status 1 means that a condition holds
-            raise InputError(f"--html: expected a file that can be written, found {problem}") from problem
-        _say(f"page: {page}", sys.stderr)
+        page.write(render(found))
+        _say(f"page: {html}", sys.stderr)
     raise typer.Exit(_failed(parsed, report, strict=strict))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -140,8 +141,7 @@ def test_a_file_is_run_and_its_report_drawn_again(call, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(FLOW.read_text())
     assert call("study", path, "--out", tmp_path / "out", "--seeds", 0)[0] == 0
-    path.unlink()
-    status, out, err = call("report", tmp_path / "out", "--json")
+    status, out, err = call("report", tmp_path / "out", "--study", path, "--json")
     assert status == 0
     assert [row["id"] for row in json.loads(out)] == ["flow.1.end", "flow.2.wrong"]
     assert "runs: 0 computed, 3 complete before" in err
@@ -161,8 +161,9 @@ def printed_without_pytorch(*words: str) -> str:
 
 
 def test_a_report_is_drawn_again_without_pytorch(call, tmp_path):
-    assert call("study", FLOW.with_name("training.py"), "--out", tmp_path)[0] == 0
-    assert "0 computed, 2 complete before" in printed_without_pytorch("report", str(tmp_path))
+    file = FLOW.with_name("training.py")
+    assert call("study", file, "--out", tmp_path)[0] == 0
+    assert "0 computed, 2 complete before" in printed_without_pytorch("report", str(tmp_path), "--study", str(file))
 
 
 @pytest.mark.parametrize("words", ["--only norms --only 1.end", "--only norms 1.end", "--only=norms,1.end"])
@@ -290,10 +291,7 @@ def test_ctrl_c_says_how_to_go_on(call, tmp_path, monkeypatch):
 
 
 def test_what_the_system_refuses_ends_with_1(call, tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(studies, "carry_out", full)
+    monkeypatch.setattr(studies, "carry_out", Mock(side_effect=OSError(28, "No space left on device")))
     status, _, err = call("study", FLOW, "--out", tmp_path)
     assert (status, err) == (1, "deeplimit: [Errno 28] No space left on device\n")
 

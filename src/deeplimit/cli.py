@@ -211,18 +211,23 @@ def study(
 def report(
     *,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Output directory of an earlier run.")],
+    file: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE", help="The study file it was made by, if it is no paper's.")
+    ] = None,
     json: AsJson = False,
     strict: Strict = False,
 ) -> None:
-    """Draw the report of a directory again from its rows."""
+    """Draw the report of a directory again from its rows.
+
+    Its claims and figures are code: of the paper in this program, or of the study file that --study names. No code in DIR is run.
+    """
     from deeplimit.papers import load
-    from deeplimit.study import carry_out, copy_of_file, load_file, remembered
+    from deeplimit.study import carry_out, remembered, subject_of_file
 
     request = remembered(directory)
-    if request.kind == "paper":
-        subject: Subject = load(request.name)
-    else:
-        subject = load_file(copy_of_file(directory, request), Path(request.folder))
+    if request.kind == "paper" and file is not None:
+        raise InputError(f"--study: expected none, as {directory} is of the paper {request.name}; found {file}")
+    subject = load(request.name) if request.kind == "paper" else subject_of_file(directory, request, file=file)
     done = carry_out(subject, request, out=directory)
     raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
 

@@ -107,9 +107,6 @@ def test_a_module_beside_the_file_is_found(tmp_path):
     (tmp_path / "beside_the_study.py").write_text('NAME = "a"')
     path = write(tmp_path, 'from beside_the_study import NAME\nstudy = Study(NAME, title="T", tasks=list)')
     assert load_file(path).studies[0].name == "a"
-    (tmp_path / "copy").mkdir()
-    copy = write(tmp_path / "copy", path.read_text())
-    assert load_file(copy, tmp_path).studies[0].name == "a"
 
 
 @pytest.mark.parametrize(

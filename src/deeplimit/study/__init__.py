@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from deeplimit.study.again import subject_of_file
 from deeplimit.study.description import Study
 from deeplimit.study.outcome import Conclusion, carry_out, conclude, copy_of_file, unexpected
 from deeplimit.study.plan import Plan, expectations, gather, plan, seconds_of
@@ -31,5 +32,6 @@ __all__ = [
     "plan",
     "remembered",
     "seconds_of",
+    "subject_of_file",
     "unexpected",
 ]

@@ -142,17 +142,13 @@ def remembered(out: Path) -> Request:
         raise checks.InputError(f"{out}: expected a request of this version of deeplimit, found {problem}") from problem
 
 
-def load_file(path: Path, folder: Path | None = None) -> Subject:
-    """Execute a user's file and collect `study = Study(…)` or `studies = (…)`.
-
-    Args:
-        path: the file.
-        folder: where its own modules are looked for; beside it unless given.
+def load_file(path: Path) -> Subject:
+    """Execute a user's file and collect `study = Study(…)` or `studies = (…)`; its own modules are looked for beside it.
 
     Raises:
         InputError: there is no such file, it fails, or it defines no study.
     """
-    module = _executed(path, folder or path.resolve().parent)
+    module = _executed(path)
     found = getattr(module, "studies", None) or ([module.study] if hasattr(module, "study") else [])
     studies = tuple(study for study in found if isinstance(study, Study))
     if not studies or len(studies) != len(found):
@@ -161,7 +157,7 @@ def load_file(path: Path, folder: Path | None = None) -> Subject:
     return Subject(path.stem, title or path.stem, inspect.getdoc(module) or "", studies)
 
 
-def _executed(path: Path, folder: Path) -> ModuleType:
+def _executed(path: Path) -> ModuleType:
     """The module of a file, under a name that is the file's and no other module's.
 
     Raises:
@@ -176,7 +172,7 @@ def _executed(path: Path, folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Registered, because dataclasses and pickle look a class's module up by its name.
     sys.modules[name] = module
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(path.resolve().parent))
     with users_code(str(path)):
         spec.loader.exec_module(module)
     return module

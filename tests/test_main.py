@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,23 +18,24 @@ CONVERTED = STOP.format("try: ") + "except KeyboardInterrupt: raise ImportError(
 LOST = STOP.format("class A:\n def __del__(self): ") + "A()\ntime.sleep(60)\n"
 
 
-def run(*words: str, folder: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own; modules of `folder` come before all others."""
-    environment = os.environ | (
-        {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"} if folder else {}
-    )
-    options["cwd"] = folder
-    environment |= options.pop("env", {})  # type: ignore[arg-type]
-    command = [sys.executable, "-m", "deeplimit", *words]
+def run(
+    *words: str, folder: Path | None = None, env: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own, in `folder`, whose modules come before all others."""
+    first = {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"} if folder else {}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 120, **options}
-    return subprocess.run(command, env=environment, check=False, **options)  # type: ignore[call-overload, no-any-return]
+    command = [sys.executable, "-m", "deeplimit", *words]
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, cwd=folder, env={**os.environ, **first, **(env or {})}, check=False, **options
+    )
+    return done
 
 
 @pytest.fixture
 def modules(tmp_path):
     """A function that writes a module and returns its folder."""
 
-    def write(name: str, text: str) -> Path:
+    def write(name: str, text: str) -> object:
         (tmp_path / f"{name}.py").write_text(text)
         return tmp_path
 

@@ -35,8 +35,8 @@ def start(kind: str, out: Path) -> subprocess.Popen[str]:
     file, *options = KINDS[kind]
     words = [sys.executable, "-m", "deeplimit", "study", str(STUDIES / file), "--out", str(out), *options]
     environment = os.environ | {"DEEPLIMIT_CHECKPOINT_SECONDS": "0.02", "OMP_NUM_THREADS": "1"}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(words, env=environment, text=True, start_new_session=True, **streams)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def finish(kind: str, out: Path) -> str:
@@ -133,7 +133,7 @@ def test_ctrl_c_says_how_to_go_on_and_nothing_else(kind, line, whole_group, tmp_
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     *progress, last = errors.splitlines()
-    command = shlex.join(["deeplimit", *map(str, process.args[3:])])  # type: ignore[index, union-attr]
+    command = shlex.join(["deeplimit", *map(str, process.args[3:])])  # type: ignore[index]
     assert last == f"stopped; what is complete is kept. To go on from here: {command}"
     assert all(text.startswith("[") for text in progress)
     assert (process.returncode, printed) == (130, "")

@@ -66,7 +66,7 @@ def test_a_worker_that_is_killed_is_an_error():
 def test_who_stops_asking_leaves_no_process_behind():
     found = answers([call(os.getpid), call(time.sleep, 600)], 1, environment={})
     began = time.monotonic()
-    with closing(found):  # type: ignore[type-var]
+    with closing(found):
         process = next(found)
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
@@ -21,7 +21,7 @@ PATIENCE = 5.0
 _BEGIN = "import sys; sys.path[:] = {path!r}; from deeplimit.workers import serve; serve({handle}, {parent})"
 
 
-def answers(calls: Sequence[bytes], count: int, *, environment: Mapping[str, str]) -> Iterator[Any]:
+def answers(calls: Sequence[bytes], count: int, *, environment: Mapping[str, str]) -> Generator[Any, None, None]:
     """What calls return, as they come to an end.
 
     Args:

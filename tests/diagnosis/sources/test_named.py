@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.machinery
 import importlib.util
 import json
+import shutil
 import sys
+from fnmatch import fnmatch
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -134,7 +136,8 @@ def test_an_adapter_and_a_pickle_are_refused(bert, tmp_path):
     (tmp_path / "model.safetensors").unlink()
     torch.save({"weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     with pytest.raises(
-        InputError, match=r"expected model\.safetensors or its shards in .*, found none; without transformers:"
+        InputError,
+        match=r"expected model\.safetensors or its shards in .*, found none; the target .* is whatever weights",
     ):
         from_transformers(folder)
     (tmp_path / "config.json").unlink()
@@ -142,29 +145,38 @@ def test_an_adapter_and_a_pickle_are_refused(bert, tmp_path):
         from_transformers(folder)
 
 
-def test_a_model_of_the_cache_is_read_and_only_what_it_needs_is_fetched(bert, monkeypatch):
-    asked = []
+def test_a_model_of_the_cache_is_read(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    home, commit = tmp_path / "cache" / "models--somebody--bert", "0" * 40
+    for path in (home / "refs", home / "snapshots"):
+        path.mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    bert()
+    shutil.copytree(tmp_path, home / "snapshots" / commit, ignore=shutil.ignore_patterns("cache"))
+    assert from_transformers("somebody/bert").title == "transformers:somebody/bert"
+    assert from_name("somebody/bert").config["model_type"] == "bert"
 
-    def snapshot(name: str, *, allow_patterns: tuple[str, ...], local_files_only: bool) -> str:
+
+def test_nothing_is_fetched_but_numbers_and_the_library_itself_stays_offline(bert, monkeypatch):
+    asked, loading = [], transformers.AutoModel.from_pretrained
+
+    def snapshot(name: str, *, allow_patterns: list[str], local_files_only: bool) -> object:
         asked.append((name, local_files_only))
-        assert not any(
-            fnmatch.fnmatch(name, pattern) for name in ("mine.py", "pytorch_model.bin") for pattern in allow_patterns
-        )
+        files = ("mine.py", "pytorch_model.bin", "config.json")
+        assert {"config.json"} == {file for file in files for pattern in allow_patterns if fnmatch(file, pattern)}
         return bert()
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    online = huggingface_hub.constants.HF_HUB_OFFLINE
-    loading = transformers.AutoModel.from_pretrained
-
-    def offline(*words: object, **options: object) -> nn.Module:
+    def offline(*words: Any, **options: Any) -> Any:
         assert huggingface_hub.is_offline_mode()
         return loading(*words, **options)
 
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", offline)
+    online = huggingface_hub.is_offline_mode()
     for download in (False, True):
         assert from_transformers("somebody/bert", download=download).title == "transformers:somebody/bert"
     assert asked == [("somebody/bert", True), ("somebody/bert", False)]
-    assert online == huggingface_hub.constants.HF_HUB_OFFLINE
+    assert huggingface_hub.is_offline_mode() == online
 
 
 @pytest.mark.parametrize("said", ["operator torchvision::nms does not exist", "No module named 'torchvision'"])

@@ -21,7 +21,7 @@ from deeplimit.loading import load_function
 
 LIBRARIES = ("timm", "transformers")
 _FETCH = "nothing is downloaded without --download"
-_FETCHED = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+_FETCHED = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -53,7 +53,7 @@ def from_transformers(name: str, *, download: bool = False) -> Source:
         folder = Path(name) if os.path.isdir(name) else _snapshot(name, download=download)
         config = _harmless(folder, title)
     if "auto_map" in config and config.get("model_type") not in transformers.CONFIG_MAPPING:
-        found = f"code of its own (auto_map), which is never run; without transformers: its weights alone are read, {folder}"
+        found = f"code of its own (auto_map), which is never run; the target {folder} is its weights alone"
         raise bad(title, "a model that transformers itself knows", found)
     with _in_words(title, download=download), _offline():
         model = transformers.AutoModel.from_pretrained(
@@ -82,7 +82,7 @@ def _harmless(folder: Path, title: str) -> Mapping[str, Any]:
     if kernels:
         raise bad(title, "a model without code of others", f"the kernel {kernels[0]!r} in its config.json")
     if not any((folder / weights).is_file() for weights in WEIGHTS[:2]):
-        found = "none; without transformers: other files are read, too, as far as they run no code"
+        found = f"none; the target {folder} is whatever weights it has, read without running code"
         raise bad(title, f"{WEIGHTS[0]} or its shards in {folder}", found)
     return config
 

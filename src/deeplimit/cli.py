@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines about one run, where there is no terminal.
 QUIET = 30.0
-INTERRUPTED = 130
 
 app = typer.Typer(
     help="Train deep residual networks and measure what they become as depth, training time and width grow.",
@@ -175,8 +173,6 @@ def reproduce(
         inside = name if paper == "all" else ""
         folder = Path("results") / f"{name}-{tier}" if out is None else output_folder(out) / inside
         worst = max(worst, _serve(load(name), request, out=folder, execution=execution, look=look))
-        if worst == INTERRUPTED:
-            break
     raise typer.Exit(worst)
 
 
@@ -219,18 +215,23 @@ def study(
 def report(
     *,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Output directory of an earlier run.")],
+    file: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE", help="The study file it was made by, if it is no paper's.")
+    ] = None,
     json: AsJson = False,
     strict: Strict = False,
 ) -> None:
-    """Draw the report of a directory again from its rows."""
+    """Draw the report of a directory again from its rows.
+
+    Its claims and figures are code: of the paper in this program, or of the study file that --study names. No code in DIR is run.
+    """
     from deeplimit.papers import load
-    from deeplimit.study import carry_out, copy_of_file, load_file, remembered
+    from deeplimit.study import carry_out, remembered, subject_of_file
 
     request = remembered(directory)
-    if request.kind == "paper":
-        subject: Subject = load(request.name)
-    else:
-        subject = load_file(copy_of_file(directory, request), Path(request.folder))
+    if request.kind == "paper" and file is not None:
+        raise InputError(f"--study: expected none, as {directory} is of the paper {request.name}; found {file}")
+    subject = load(request.name) if request.kind == "paper" else subject_of_file(directory, request, file=file)
     done = carry_out(subject, request, out=directory)
     raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
 
@@ -380,7 +381,8 @@ def diagnose(
         Path | None, typer.Option(help="Inputs for a verdict on the function: a safetensors, .npy or .npz file.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --html, whatever it is.")] = False,
     fail_if: Annotated[
         list[str] | None, typer.Option("--fail-if", help="Exit 1 where this holds; may be given several times.")
     ] = None,
@@ -399,26 +401,27 @@ def diagnose(
     says more, and what --fail-if takes: weights == rough, findings.dead > 0, max(update_ratio) > 0.5, joined by and, or, not.
     """
     from deeplimit.diagnosis import tasks
+    from deeplimit.diagnosis.sources.target import files_of
     from deeplimit.diagnosis.telling import conditions
+    from deeplimit.records.outputs import Page
 
     parsed = [conditions.parse(text) for text in fail_if or ()]
+    read = [Path(file) for text in [*targets, batch or ""] for file in files_of(str(text))]
+    page = None if html is None else Page("--html", html, "deeplimit diagnose", read, force)
     inputs = None if batch is None else _batch(batch)
     options = tasks.Options(group, tuple(role or ()), inputs, download, Reading())
     if list_ or family:
-        if parsed or html:
+        if parsed or page:
             raise InputError("--list and --family: expected neither --fail-if nor --html, found one")
         _print_family(targets, options, json=json) if family else _print_groups(targets, options, json=json)
         return
     found, report = tasks.carry_out(targets, options)
     _print_diagnosis(found, json=json)
-    if html is not None:
-        from deeplimit.report.diagnosis import write_page
+    if page is not None:
+        from deeplimit.report.diagnosis import render
 
-        try:
-            page = write_page(html, found)
-        except OSError as problem:  # status 1 means that a condition holds
-            raise InputError(f"--html: expected a file that can be written, found {problem}") from problem
-        _say(f"page: {page}", sys.stderr)
+        page.write(render(found))
+        _say(f"page: {html}", sys.stderr)
     raise typer.Exit(_failed(parsed, report, strict=strict))
 
 
@@ -516,6 +519,7 @@ def l2_predict(
     from json import dumps
 
     from deeplimit.checks import positive_int
+    from deeplimit.failures import users_code
     from deeplimit.loading import load_function
     from deeplimit.training.l2 import Reading, Setting, predict_weight_decay, probe, shrinkage
 
@@ -523,7 +527,7 @@ def l2_predict(
     shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for
     reading = Reading(within=within, chance=_chance(chance, classes), samples=samples)
     train, numbers = load_function(function), range(positive_int("seeds", seeds))
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), users_code(function):
         probes = probe(train, setting, weight_decay=weight_decay, reading=reading, seeds=numbers, steps=steps)
     found = predict_weight_decay(
         probes.curves, setting, weight_decay=probes.weight_decay, source=convention, reading=reading
@@ -607,13 +611,7 @@ def _serve(subject: Subject, request: Request, *, out: Path, execution: Executio
             _say("runs without a time lack something that they need here, data most often", sys.stderr)
         return 0
     reporter = Bars() if sys.stderr.isatty() else Lines()
-    try:
-        done = carry_out(subject, request, out=out, execution=execution, reporter=reporter)
-    except KeyboardInterrupt:
-        command = shlex.join(["deeplimit", *sys.argv[1:]])
-        _say(f"stopped; what is complete is kept. To go on from here: {command}", stream=sys.stderr)
-        return INTERRUPTED
-    return _tell(done, look)
+    return _tell(carry_out(subject, request, out=out, execution=execution, reporter=reporter), look)
 
 
 # Printing ----------------------------------------------------------------------------------------------------------

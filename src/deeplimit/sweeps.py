@@ -15,9 +15,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,10 @@ DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 #: File of the fractions done of jobs in other processes; hidden, as the other files of a writer at work.
 GAUGE = ".deeplimit.progress"
 #: What the libraries behind NumPy and PyTorch read when they are first imported.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+#: Python then finds no module in the working directory, where anybody's files may lie: not in workers, nor in what looks after them.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 @dataclass(frozen=True)
@@ -229,11 +232,12 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
     failures = []
     reporter.begin(missing, len(jobs) - len(missing))
     try:
-        for outcome in run(missing, execution, store=store, reporter=reporter):
-            job = by_id[outcome.id]
-            failure = keep(job, outcome, store=store)
-            failures += [failure] if failure else []
-            reporter.finish(job, outcome)
+        with closing(run(missing, execution, store=store, reporter=reporter)) as outcomes:
+            for outcome in outcomes:
+                job = by_id[outcome.id]
+                failure = keep(job, outcome, store=store)
+                failures += [failure] if failure else []
+                reporter.finish(job, outcome)
     finally:
         reporter.end()
     return failures
@@ -241,38 +245,72 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
 
 def in_this_process(
     jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run jobs one after the other."""
     limit_threads(execution.threads)
     for job in jobs:
         yield compute(job, execution, checkpoint=store.checkpoint(job.id).path, progress=partial(reporter.advance, job))
 
 
-def in_processes(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter) -> Iterator[Outcome]:
+def in_processes(
+    jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
+) -> Generator[Outcome, None, None]:
     """Run jobs in `execution.workers` processes, the longest first; outcomes come as they are ready.
 
     Raises:
         ChildProcessError: a worker was killed, by the system for want of memory most often.
     """
-    import joblib
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import BrokenProcessPool
 
     ordered = sorted(jobs, key=lambda job: -job.work)
+    environment = {**dict.fromkeys(THREAD_VARIABLES, str(execution.threads)), **SAFE_PATH}
+    pool = ProcessPoolExecutor(execution.workers, initializer=attend, initargs=(os.getpid(),), env=environment)
+    complete = False
     with Gauge(store.out / GAUGE, ordered).watched(reporter) as gauge:
-        call = joblib.delayed(partial(compute_in_worker, execution=execution, gauge=gauge.path))
-        calls = [call(i, packed(job), checkpoint=store.checkpoint(job.id).path) for i, job in enumerate(ordered)]
-        options = {"inner_max_num_threads": execution.threads, "initializer": attend, "initargs": (os.getpid(),)}
-        with joblib.parallel_config("loky", n_jobs=execution.workers, **options):
-            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-        outcomes = pool(calls)
+        call = partial(compute_in_worker, execution=execution, gauge=gauge.path)
         try:
-            yield from outcomes
+            with interrupts_held(), _variables(SAFE_PATH):
+                futures = [
+                    pool.submit(call, i, packed(job), checkpoint=store.checkpoint(job.id).path)
+                    for i, job in enumerate(ordered)
+                ]
+            for future in as_completed(futures):
+                yield future.result()
+            complete = True
         except BrokenProcessPool as broken:
             raise ChildProcessError(
                 "a worker process was killed, most often for want of memory; what is complete is kept: "
                 f"run the same again with fewer than {execution.workers} workers"
             ) from broken
         finally:
-            outcomes.close()
+            with interrupts_held():
+                pool.shutdown(kill_workers=not complete)
+
+
+@contextmanager
+def _variables(extra: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment, for what starts inside the block."""
+    before = {name: os.environ.get(name) for name in extra}
+    os.environ.update(extra)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block is over, and never reaches the processes and threads that start in it."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is told of one
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class Gauge:
@@ -379,7 +417,7 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
                 collector.add(row)
         context.provenance |= {"files": files} if files else {}
         rows = collector.frame()
-    except Exception as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
         return Outcome(job.id, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
     return Outcome(job.id, rows, provenance(context), context.weights, keeper.seconds)
 

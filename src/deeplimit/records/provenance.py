@@ -22,7 +22,7 @@ from deeplimit import __version__
 if TYPE_CHECKING:
     from deeplimit.records.tasks import Context
 
-LIBRARIES = ("torch", "numpy", "scipy", "polars", "safetensors", "joblib", "matplotlib")
+LIBRARIES = ("torch", "numpy", "scipy", "polars", "safetensors", "loky", "matplotlib")
 #: Instruction sets on which the order of floating-point sums depends.
 INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512_bf16", "amx_tile", "asimd", "sve")
 #: The facts of `machine`, shared by the runs that one process computes.

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from deeplimit.claims import Ruling
+from deeplimit.records.outputs import mark
 from deeplimit.report import formats
 from deeplimit.report.markup import paragraphs, rich
 from deeplimit.report.strip import strip
@@ -54,7 +55,7 @@ def environment_of_pages() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["rich"] = rich
+    environment.filters |= {"rich": rich, "mark": lambda maker: Markup(mark(maker))}
     return environment
 
 

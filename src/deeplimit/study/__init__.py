@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from deeplimit.study.again import subject_of_file
 from deeplimit.study.description import Study
 from deeplimit.study.folders import foresee
 from deeplimit.study.outcome import Conclusion, carry_out, conclude, copy_of_file, unexpected
@@ -35,5 +36,6 @@ __all__ = [
     "remembered",
     "seconds_of",
     "stale",
+    "subject_of_file",
     "unexpected",
 ]

@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from deeplimit import checks
+from deeplimit.failures import users_code
 from deeplimit.records import Store
 from deeplimit.records.code import STUDY_MODULE
 from deeplimit.study.description import Study
@@ -169,17 +169,13 @@ def last_request(store: Store) -> Request | None:
         ) from problem
 
 
-def load_file(path: Path, folder: Path | None = None) -> Subject:
-    """Execute a user's file and collect `study = Study(…)` or `studies = (…)`.
-
-    Args:
-        path: the file.
-        folder: where its own modules are looked for; beside it unless given.
+def load_file(path: Path) -> Subject:
+    """Execute a user's file and collect `study = Study(…)` or `studies = (…)`; its own modules are looked for beside it.
 
     Raises:
         InputError: there is no such file, it fails, or it defines no study.
     """
-    module = _executed(path, folder or path.resolve().parent)
+    module = _executed(path)
     found = getattr(module, "studies", None) or ([module.study] if hasattr(module, "study") else [])
     studies = tuple(study for study in found if isinstance(study, Study))
     if not studies or len(studies) != len(found):
@@ -188,7 +184,7 @@ def load_file(path: Path, folder: Path | None = None) -> Subject:
     return Subject(path.stem, title or path.stem, inspect.getdoc(module) or "", studies)
 
 
-def _executed(path: Path, folder: Path) -> ModuleType:
+def _executed(path: Path) -> ModuleType:
     """The module of a file, under a name that is the file's and no other module's.
 
     Raises:
@@ -203,11 +199,7 @@ def _executed(path: Path, folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Registered, because dataclasses and pickle look a class's module up by its name.
     sys.modules[name] = module
-    sys.path.insert(0, str(folder))
-    try:
+    sys.path.insert(0, str(path.resolve().parent))
+    with users_code(str(path)):
         spec.loader.exec_module(module)
-    except Exception as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin]
-        line = lines[-1] if lines else "?"
-        raise checks.InputError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     return module

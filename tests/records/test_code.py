@@ -495,4 +495,5 @@ def test_defaults_stand_by_the_names_of_their_parameters():
     def function(a, b=1, /, c=2, *d, e=3, f, **g):
         return a, b, c, d, e, f, g
 
+    assert isinstance(function, types.FunctionType)
     assert default_values(function) == {"b": 1, "c": 2, "e": 3}

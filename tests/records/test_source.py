@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ def test_a_function_is_found_by_its_line_and_a_lambda_by_its_place(tmp_path):
         "three = (lambda: 1, lambda x: lambda y: x + y, lambda: (2, 3))\nfor v in (4, 5): g = lambda: v\n"
         "class A:\n    def f(self): return 6\nfirst = A\nclass A:\n    def f(self): return 7\n    class B: pass\n"
     )
-    space: dict = {"__name__": "m"}
+    space: dict[str, Any] = {"__name__": "m"}
     exec(compile(path.read_text(), str(path), "exec"), space)
     source = source_of(str(path))
     assert source is not None

@@ -444,7 +444,7 @@ def _held(code: Code, item: Item, *, name: str, value: Any) -> Json:
 # --------------------------------------------------------------------------------------------------------------- uses
 
 
-def _uses(code: Code, item: Item, *, names: list[Use], space: dict[str, Any]) -> dict[str, Json]:
+def _uses(code: Code, item: Item, *, names: list[Use], space: _Space) -> dict[str, Json]:
     """What the names in a definition stand for, by the name with its attributes as far as they lead through modules."""
     found: dict[str, Json] = {}
     for use in names:

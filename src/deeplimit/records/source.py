@@ -97,7 +97,7 @@ class Source:
             member.__code__.co_firstlineno for member in vars(cls).values() if isinstance(member, types.FunctionType)
         }
         own = [node for node in found if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)]
-        return (own or found or [None])[-1]
+        return next(reversed(own or found), None)
 
 
 def _contains(node: Definition, place: Sequence[int | None]) -> bool:

@@ -129,7 +129,7 @@ def test_what_does_not_compute_names_a_damaged_run_and_uses_none_of_it(call, out
     run = first(out)
     damage(run)
     before = everything(out / "runs")
-    for words in (("report", out), (*STUDY, "--out", out, "--dry-run")):
+    for words in (("report", out, "--study", FLOW), (*STUDY, "--out", out, "--dry-run")):
         status, _, errors = call(*words)
         assert status == 0
         assert f" {run.name} (flow depth=8 part=authors)" in errors
@@ -266,7 +266,7 @@ def test_a_directory_of_an_older_version_goes_on_and_its_runs_are_computed_again
 def test_a_directory_that_is_newer_or_not_ours_is_refused_by_every_command(call, out, marker):
     (out / "deeplimit.json").write_text(marker)
     before = everything(out)
-    for words in (("study", FLOW, "--out", out), ("study", FLOW, "--out", out, "--dry-run"), ("report", out)):
+    for words in (("study", FLOW, "--out", out), ("study", FLOW, "--out", out, "--dry-run"), ("report", out, "--study", FLOW)):
         status, printed, errors = call(*words)
         assert (status, printed) == (2, "")
         assert errors.startswith(f"deeplimit: output {out}: expected ")
@@ -302,7 +302,7 @@ def test_an_output_is_text(call, computed, tmp_path, monkeypatch, name):
     status, printed, _ = call(*STUDY, f"--out={name}")
     assert (status, "3 computed" in printed) == (0, True)
     assert content(Path(name)) == content(computed)
-    assert call("report", "--", name)[0] == 0
+    assert call("report", "--study", FLOW, "--", name)[0] == 0
     assert os.listdir(tmp_path) == [Path(name).parts[0]]
 
 

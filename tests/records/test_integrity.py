@@ -21,7 +21,15 @@ NAMES = ("rows.parquet", "run.json", "weights.safetensors", "checksums.json")
 
 
 def record(run: str) -> dict[str, object]:
-    about = {"id": run, "name": "flow", "spec": {}, "labels": {}, "seeds": [1], "dtype": None, "diverged": []}
+    about: dict[str, object] = {
+        "id": run,
+        "name": "flow",
+        "spec": {},
+        "labels": {},
+        "seeds": [1],
+        "dtype": None,
+        "diverged": [],
+    }
     return {**about, "rows": ROWS.height, "seconds": 1.5, "provenance": {"numbers": [float("nan"), 10**30]}}
 
 

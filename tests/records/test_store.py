@@ -25,7 +25,15 @@ RUN = "0123456789abcdef"
 
 def record(run: str = RUN, **more: object) -> dict[str, object]:
     """A record with everything that one must say."""
-    about = {"id": run, "name": "flow", "spec": {}, "labels": {}, "seeds": [1], "dtype": None, "diverged": []}
+    about: dict[str, object] = {
+        "id": run,
+        "name": "flow",
+        "spec": {},
+        "labels": {},
+        "seeds": [1],
+        "dtype": None,
+        "diverged": [],
+    }
     return {**about, "rows": ROWS.height, "seconds": 1.5, "provenance": {}, **more}
 
 
@@ -99,7 +107,9 @@ def test_the_marker_remembers(store):
     assert store.request() is None
     store.remember({"name": "marion2024"}, ["a", "b"])
     assert Store(store.out).request() == store.request() == {"name": "marion2024"}
-    assert Store(store.out).marker.studies == ("a", "b")
+    marker = Store(store.out).marker
+    assert marker is not None
+    assert marker.studies == ("a", "b")
 
 
 def test_a_table_beside_the_runs(store):

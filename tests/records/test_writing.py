@@ -41,8 +41,7 @@ def test_leftovers_are_swept_and_nothing_else(tmp_path):
         write_text(tmp_path / "runs" / name, "kept")
     (tmp_path / "elsewhere").mkdir()
     write_through(aside(tmp_path / "elsewhere" / "d"), b"half")
-    (tmp_path / "runs" / "deep").mkdir()
-    (tmp_path / "runs" / "deep" / "elsewhere").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "elsewhere")
     aside(tmp_path / "runs" / "e").symlink_to(tmp_path / "runs")
     sweep_leftovers(tmp_path / "runs")
     assert len(os.listdir(tmp_path / "elsewhere")) == 1
@@ -50,7 +49,7 @@ def test_leftovers_are_swept_and_nothing_else(tmp_path):
     settle(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["elsewhere", "runs"]
     assert os.listdir(tmp_path / "elsewhere") == []
-    assert sorted(os.listdir(tmp_path / "runs")) == [".mine.part", ".video.mp4.part", "c.part", "deep"]
+    assert sorted(os.listdir(tmp_path / "runs")) == [".mine.part", ".video.mp4.part", "c.part", "link"]
 
 
 def test_whatever_is_there_is_discarded(tmp_path):

@@ -90,17 +90,22 @@ def in_place(name: str, make: Callable[[Path], object]) -> Callable[[Path], obje
     return damage
 
 
+def replaced(run: Path, make: Callable[[Path], object]) -> None:
+    shutil.rmtree(run)
+    make(run)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "rows by hand": (rows_by_hand, "rows.parquet was altered"),
     "weights cut": (lambda run: os.truncate(run / "weights.safetensors", 90), "weights.safetensors was altered"),
     "record a list": (lambda run: (run / "run.json").write_text("[]"), "run.json was altered"),
-    "rows deleted": (lambda run: (run / "rows.parquet").unlink(), "rows.parquet is missing"),
+    "rows deleted": (lambda run: os.unlink(run / "rows.parquet"), "rows.parquet is missing"),
     "rows a folder": (in_place("rows.parquet", Path.mkdir), "rows.parquet is no file"),
-    "of an older version": (lambda run: (run / "checksums.json").unlink(), "checksums.json is missing"),
-    "emptied": (lambda run: [path.unlink() for path in run.iterdir()], "checksums.json is missing"),
+    "of an older version": (lambda run: os.unlink(run / "checksums.json"), "checksums.json is missing"),
+    "emptied": (lambda run: replaced(run, Path.mkdir), "checksums.json is missing"),
     "two exchanged": (exchange, "under another name"),
-    "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "expected a directory"),
-    "a link to nowhere": (lambda run: (shutil.rmtree(run), run.symlink_to("nowhere")), "expected a directory"),
+    "a file": (lambda run: replaced(run, Path.touch), "expected a directory"),
+    "a link to nowhere": (lambda run: replaced(run, lambda link: link.symlink_to("nowhere")), "expected a directory"),
 }
 
 
@@ -218,7 +223,7 @@ def test_the_same_study_goes_on_wherever_it_lies_and_whatever_it_is_called(out, 
     edited = load_file(copy(tmp_path, "flow.py", OTHER_RUNS))
     planned = plan(edited.studies, REQUEST)
     moved = dataclasses.replace(REQUEST, name=str(tmp_path / "flow.py"))
-    more = dataclasses.replace(edited, studies=(*edited.studies, Study("more", tasks=list)))
+    more = dataclasses.replace(edited, studies=(*edited.studies, Study("more", tasks=lambda settings: [])))
     for subject in (edited, more):
         refuse_other(subject, moved, planned=planned, store=Store(out))
     with pytest.raises(InputError, match="use another --out"):

@@ -148,5 +148,5 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> bytes:
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name}\0{array.dtype.str}{array.shape}\0".encode())
-        digest.update(array.reshape(-1))
+        digest.update(array.reshape(-1).data)
     return digest.digest()

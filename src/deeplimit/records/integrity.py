@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from deeplimit.checks import InputError
 from deeplimit.records.rows import schema
@@ -110,12 +110,14 @@ def parsed(kind: type[Kind], content: bytes, *, name: str) -> Kind:
     """
     from pydantic import ValidationError
 
+    adapter: TypeAdapter[Kind] = _adapter(cast("Any", kind))
     try:
-        return _adapter(kind).validate_json(content, strict=True)
+        found = adapter.validate_json(content, strict=True)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         where = "".join(f"{part}: " for part in first["loc"])
         raise InputError(f"{name} is not as deeplimit writes it ({where}{first['msg']})") from problem
+    return found
 
 
 def regular(path: Path) -> Path:
@@ -132,7 +134,7 @@ def regular(path: Path) -> Path:
 
 
 @functools.cache
-def _adapter(kind: type[Kind]) -> TypeAdapter[Kind]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     """What validates a dataclass; made once, as that takes longer than its work."""
     from pydantic import TypeAdapter
 

@@ -16,7 +16,7 @@ from deeplimit.statistics.rounding import CURVED, Precision, doubles, in_range
 if TYPE_CHECKING:
     from torch import Tensor
 
-State = Literal["measurable", "empty", "not finite", "zero", "tied", "straight"]
+State = Literal["measurable", "empty", "not finite", "out of range", "zero", "tied", "straight"]
 
 _LISTED, _PLACES = 6, 3
 
@@ -26,9 +26,10 @@ class Precheck:
     """The state of the weights of one role at one depth.
 
     Args:
-        state: the first that holds: `empty`: no entries; `not finite`: some are not numbers or infinite; `zero`: all are 0; `tied`: layers
-            are equal up to rounding; `straight`: second differences over depth are rounding, as along a straight line or a curve that is
-            smooth beyond the precision of the weights; `measurable`.
+        state: the first that holds: `empty`: no entries; `not finite`: some are not numbers or infinite; `out of range`: of products, whose
+            factors are too large or too small to be multiplied; `zero`: all are 0; `tied`: layers are equal up to rounding; `straight`:
+            second differences over depth are rounding, as along a straight line or a curve that is smooth beyond the precision of the
+            weights; `measurable`.
         reason: in words; empty where measurable.
         format: that the numbers are stored in, where rounding decides.
     """

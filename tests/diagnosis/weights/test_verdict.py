@@ -75,3 +75,41 @@ def test_weights_of_zeros_are_said_to_be_that():
     source, group = found(zeros)
     verdict = judge_weights(observe_weights(source, group), group.depth)
     assert (verdict.label, verdict.reason) == ("undecided", "every weight of every role is 0")
+
+
+@pytest.mark.parametrize("kind", ["smooth", "tied"])
+@pytest.mark.parametrize("stored", ["float8_e4m3fn", "bfloat16", "float16", "float32"])
+def test_rounding_is_nowhere_rough(kind, stored):
+    state = {name: value.to(getattr(torch, stored)) for name, value in perceptrons(kind, seed=3).items()}
+    source, group = found(state)
+    observed = observe_weights(source, group)
+    assert judge_weights(observed, group.depth).label == kind
+    assert {one.profile.order.label for one in observed} <= {"smooth", "tied"}
+
+
+def test_products_know_how_their_factors_were_stored():
+    line = perceptrons("tied", seed=4)
+    for block in range(12):
+        line[f"blocks.{block}.down.weight"] = line[f"blocks.{block}.down.weight"] * (1 + block / 40)
+    order = {}
+    for name in ("float64", "bfloat16"):
+        source, group = found({key: value.to(getattr(torch, name)) for key, value in line.items()})
+        order[name] = next(one.profile.order for one in observe_weights(source, group) if one.profile.name == "mlp")
+    assert (order["bfloat16"].label, order["bfloat16"].reason.split()[-1]) == ("smooth", "bfloat16")
+    assert order["float64"].label == "smooth"
+
+
+def test_equal_maps_beside_unequal_biases_are_mixed():
+    biases = {f"blocks.{block}.down.bias": noise(16, seed=block) for block in range(12)}
+    verdict = judged({**perceptrons("tied"), **biases})
+    assert (verdict.label, verdict.reason) == ("mixed", "tied: mlp; no order: mlp.down.bias")
+    equal = {f"blocks.{block}.down.bias": noise(16, seed=1) for block in range(12)}
+    assert judged({**perceptrons("tied"), **equal}).label == "tied"
+
+
+def test_numbers_that_cannot_be_multiplied_are_said_to_be_that():
+    for factor in (1e200, 1e-200):
+        source, group = found({name: factor * value for name, value in perceptrons("smooth").items()})
+        observed = observe_weights(source, group)
+        assert "too large or too small to be multiplied" in judge_weights(observed, group.depth).reason
+        assert {one.profile.order.label for one in observed if one.profile.view == "raw"} == {"smooth"}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from deeplimit.diagnosis.report import Finding
 from deeplimit.diagnosis.weights import seriation
 from deeplimit.diagnosis.weights.profiles import MATRICES
+from deeplimit.regimes.precheck import listed
 from deeplimit.regimes.verdict import FEWEST
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ SURE, EXPLAINED = 5.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
 
 TINY = 1e-300
+VOID = -math.log(TINY) / 2
+"""A residual above this is beside blocks that are 0, and says nothing of the block."""
 
 
 def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ...]:
@@ -63,15 +66,16 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
 
     Of a block that is not finite nothing else is said.
     """
-    broken = [*_not_finite(observed, group.depth), *_all_dead(observed, group)]
+    broken = list(_not_finite(observed, group.depth))
     if group.depth < FEWEST:
-        return tuple(broken)
+        return tuple(broken + list(_zero(observed, group, ())))
     findings: list[Finding] = []
     maps = [one for one in observed if one.comparable and one.sound]
     tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
     of_stream = [(table, one.path.shape[1]) for one, table in tables if _is_of_stream(one)]
     shared = seriation.shared([table for table, _ in of_stream], [entries for _, entries in of_stream])
     findings += _scaled(observed, group)
+    findings += _zero(observed, group, findings)
     findings += _enlarged(observed, group, shared)
     findings += _tied(maps)
     odd = {block for finding in findings for block in finding.blocks}
@@ -82,7 +86,7 @@ def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ..
     rest = [
         one for one in findings if one.kind not in ("scale", "rough", "identity") or not moved.issuperset(one.blocks)
     ]
-    left = {block for finding in broken if finding.kind == "not finite" for block in finding.blocks}
+    left = {block for finding in broken for block in finding.blocks}
     others = [one for one in rest + order if not left.intersection(one.blocks)]
     return tuple(broken + sorted(others, key=lambda found: -found.strength))
 
@@ -118,18 +122,20 @@ def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
             yield Finding("not finite", broken, one.profile.name, one.broken, math.inf)
 
 
-def _all_dead(observed: Sequence[Observed], group: Group) -> Iterator[Finding]:
-    """Parts that write to the stream with weights that are 0 in all blocks: no block is smaller than the others there."""
+def _zero(observed: Sequence[Observed], group: Group, known: Sequence[Finding]) -> Iterator[Finding]:
+    """Parts that write to the stream with weights that are 0, in blocks that are not smaller than those nearby, since these are 0 too."""
     norms = {one.profile.name: one.profile.curves["norm"] for one in observed if one.profile.view == "raw"}
     writers: dict[str, list[Role]] = collections.defaultdict(list)
     for role in group.roles:
         if role.use in ("writes", "stream", "bias", "gain", "scale"):
             writers[_outlet(role) if role.part == "norm" else role.part].append(role)
     for where, roles in writers.items():
-        writes = any(role.use != "bias" for role in roles)
-        if writes and not any(any(norm != 0 for norm in norms[role.name]) for role in roles):
-            said = f"{where} of all blocks adds nothing to the stream: every weight that it writes with is 0"
-            yield Finding("dead", tuple(range(group.depth)), where, said, math.log(1 / TINY) / SIZE)
+        dead = {block for one in known if one.kind == "dead" and one.where == where for block in one.blocks}
+        rows = enumerate(zip(*(norms[role.name] for role in roles), strict=True))
+        blocks = tuple(block for block, row in rows if not any(row) and block not in dead)
+        if blocks and any(role.use != "bias" for role in roles):
+            said = f"{where} of {listed('block', blocks)} adds nothing to the stream: every weight that it writes with is 0"
+            yield Finding("dead", blocks, where, said, VOID / SIZE)
 
 
 def _is_of_stream(one: Observed) -> bool:
@@ -200,7 +206,7 @@ def _scaled(observed: Sequence[Observed], group: Group) -> list[Finding]:
         common = [_common(column) for column in zip(*map(residuals, curves), strict=True)]
         limits = _threshold(common, max(SIZE, _by_chance(group, "writes", "stream", part=where)))
         for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
-            if abs(rest) >= limit:
+            if abs(rest) >= limit and rest < VOID:
                 found.append(_of_size(where, block, rest, strength=abs(rest) / limit))
     return found
 
@@ -240,7 +246,7 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     for block, (column, limit) in enumerate(zip(columns, limits, strict=True)):
         at_end, more = block in (0, group.depth - 1), wider[block] >= SUSPECT
         strength = _at_end(column, limit, more=more) if at_end else _inside(column, limit, by_chance=by_chance)
-        if strength >= 1:
+        if strength >= 1 and min(column) < VOID:
             found.append(_larger(block, min(column), strength, noisy=more or apart[block] <= -SUSPECT))
     return found
 

@@ -20,7 +20,7 @@ from deeplimit.diagnosis.weights import sketches
 from deeplimit.diagnosis.weights.alignment import LARGEST, Aligner
 from deeplimit.regimes import Smoothness, smoothness
 from deeplimit.regimes.precheck import Unit, listed, values
-from deeplimit.statistics.rounding import Precision, in_range, norm
+from deeplimit.statistics.rounding import Precision, exponent, in_range, norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 MATRICES = ("reads", "writes", "stream", "hidden")
+UNFIT = ("empty", "not finite", "out of range")
+"""States of a path of which no statistic is taken."""
+
 OF_STREAM = ("gain", "bias", "stream", "scale", "other")
 
 
@@ -59,7 +62,7 @@ class Observed:
     @property
     def sound(self) -> bool:
         """Whether statistics may be taken of the path."""
-        return self.profile.order is not None and self.profile.order.state not in ("not finite", "empty")
+        return self.profile.order is not None and self.profile.order.state not in UNFIT
 
 
 def observe_weights(source: Source, group: Group, *, progress: Progress | None = None) -> tuple[Observed, ...]:
@@ -102,16 +105,31 @@ class _Stored:
     counts: dict[int, int] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
     blocks: int = 0
+    squares: float = 0.0
+    entries: int = 0
+    extreme: bool = False
 
     def take(self, tensor: Tensor) -> tuple[Tensor, bool]:
         """The next block, with 0 where it is not finite, and whether it was finite throughout."""
+        import torch
+
         finite = bool(tensor.isfinite().all())
         if not finite:
             self.counts[self.blocks] = int((~tensor.isfinite()).sum())
             tensor = tensor.nan_to_num(0.0, 0.0, 0.0)
         self.blocks += 1
         self.precision.add(tensor)
+        self.squares += float(torch.linalg.vector_norm(tensor, dtype=torch.float64).square())
+        self.entries += tensor.numel()
+        self.extreme |= exponent(tensor) != 0
         return tensor, finite
+
+    @property
+    def share(self) -> float:
+        """The square of a unit of rounding beside that of a number."""
+        mean_square = self.squares / max(self.entries, 1)
+        usual = 0 < mean_square < math.inf
+        return self.precision.unit(mean_square) / mean_square if usual else self.precision.epsilon**2
 
     @property
     def broken(self) -> str:
@@ -155,7 +173,7 @@ class _Track:
 
         path = torch.stack(self.path)
         broken = "; ".join(filter(None, (one.broken for one in self.stored)))
-        order = _ordered(path, broken, self._unit()) if len(path) >= 3 else None
+        order = self._ordered(path, broken) if len(path) >= 3 else None
         curves = {name: tuple(curve) for name, curve in self.curves.items()}
         numbers = _numbers(path, order)
         profile = Profile(what.name, what.part, view, shape, curves, order, numbers)
@@ -168,16 +186,16 @@ class _Track:
         square = sum(float(one.square().sum()) for one in self.path)
         gain = sum(self.spreads) / square if self.spreads and square > 0 else 1.0
         coarse = max(precise, key=lambda one: one.epsilon)
-        return Unit((gain if math.isfinite(gain) else 1.0) * sum(one.epsilon**2 for one in precise), coarse.name)
+        return Unit((gain if math.isfinite(gain) else 1.0) * sum(one.share for one in self.stored), coarse.name)
 
-
-def _ordered(path: Tensor, broken: str, unit: Unit) -> Smoothness:
-    """Whether the order of the blocks matters, of a path whose numbers were all finite."""
-    if not broken and not bool(path.isfinite().all()):
-        broken = "its numbers are too large to be multiplied"
-    return (
-        Smoothness("undecided", None, None, None, broken, "not finite") if broken else smoothness(path[None], unit=unit)
-    )
+    def _ordered(self, path: Tensor, broken: str) -> Smoothness:
+        """Whether the order of the blocks matters."""
+        if broken:
+            return Smoothness("undecided", None, None, None, broken, "not finite")
+        if self.spreads and any(one.extreme for one in self.stored):
+            why = "its numbers are too large or too small to be multiplied"
+            return Smoothness("undecided", None, None, None, why, "out of range")
+        return smoothness(path[None], unit=self._unit())
 
 
 def _observe_role(role: Role, tensors: Iterator[Tensor], *, alone: bool, decides: bool) -> list[Observed]:
@@ -306,7 +324,7 @@ def _note_increments(track: _Track) -> None:
 
 def _numbers(path: Tensor, order: Smoothness | None) -> dict[str, float]:
     """How many blocks carry the weights, and how much of their variance over depth is white noise."""
-    if order is not None and order.state in ("empty", "not finite", "zero"):
+    if order is not None and order.state in (*UNFIT, "zero"):
         return {}
     path = in_range(path)
     squares = path.square().sum(1)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from deeplimit.claims import Measured
 from deeplimit.diagnosis.report import Verdict
+from deeplimit.diagnosis.weights.profiles import UNFIT
 from deeplimit.fits import half_width
 from deeplimit.regimes.verdict import FEWEST
 from deeplimit.regimes.weights import said
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from deeplimit.diagnosis.weights.profiles import Observed
     from deeplimit.regimes import Smoothness
 
-NOTHING = ("zero", "empty", "not finite")
+NOTHING = ("zero", *UNFIT)
 """States of weights of which nothing is asked."""
 
 ROLES = 3
@@ -88,7 +89,9 @@ def _no_role(observed: Sequence[Observed], asked: Sequence[Observed]) -> str:
     """Why no role decides."""
     if all(_order(one).state == "zero" for one in observed):
         return "every weight of every role is 0"
-    why = "; ".join(f"{one.profile.name}: {_order(one).reason}" for one in asked)
+    zero = [one.profile.name for one in asked if _order(one).state == "zero"]
+    others = [f"{one.profile.name}: {_order(one).reason}" for one in asked if _order(one).state != "zero"]
+    why = "; ".join([*([f"{', '.join(zero)}: 0 in every block"] if zero else []), *others])
     return why or "no role can be compared from block to block"
 
 

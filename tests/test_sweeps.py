@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -113,6 +114,12 @@ def test_a_run_that_fails_does_not_end_the_others(jobs, store, workers):
     assert store.is_complete(jobs[1].id)
     assert not store.is_complete("0000")
     assert ("finish", "0000", "RuntimeError: asked to fail") in told.words
+
+
+def test_a_task_that_ends_the_program_is_a_failure_of_its_run(jobs, store):
+    task = type("Leaving", (), {"run": lambda self, context: sys.exit("enough")})()
+    outcome = compute(Job("1", task, "leaving", 1.0), Execution(), checkpoint=store.out / "c", progress=lambda f: None)
+    assert outcome.error == "SystemExit: enough"
 
 
 def test_a_row_that_is_none_is_a_failure_of_its_run(jobs, store):

@@ -36,7 +36,7 @@ def answers(calls: Sequence[bytes], count: int, *, environment: Mapping[str, str
     waiting = iter(calls)
     with _started(min(count, len(calls)), environment) as workers:
         for worker in workers:
-            worker.send_bytes(next(waiting))
+            _send(worker, next(waiting))
         for _ in calls:
             worker = wait(workers)[0]  # type: ignore[assignment]
             answer = _received(worker)
@@ -45,9 +45,14 @@ def answers(calls: Sequence[bytes], count: int, *, environment: Mapping[str, str
                 workers.remove(worker)
                 worker.close()
             else:
-                with suppress(OSError):  # of one that was killed in between: what it leaves is read in its turn
-                    worker.send_bytes(following)
+                _send(worker, following)
             yield answer
+
+
+def _send(worker: Connection, call: bytes) -> None:
+    """Hand over a call; that a worker was killed in between is noticed when its answer is read."""
+    with suppress(OSError):
+        worker.send_bytes(call)
 
 
 def _received(worker: Connection) -> Any:

@@ -401,7 +401,7 @@ def diagnose(
     from deeplimit.diagnosis.telling import conditions
 
     parsed = [conditions.parse(text) for text in fail_if or ()]
-    page = None if html is None else _page(html, [*targets, str(batch or "")], force=force)
+    page = _page(html, [*targets, str(batch or "")], force=force)
     inputs = None if batch is None else _batch(batch)
     options = tasks.Options(group, tuple(role or ()), inputs, download, Reading())
     if list_ or family:
@@ -419,11 +419,13 @@ def diagnose(
     raise typer.Exit(_failed(parsed, report, strict=strict))
 
 
-def _page(file: str, read: Sequence[str], *, force: bool) -> Page:
-    """The page of --html, which may be nothing that is read."""
+def _page(file: str | None, read: Sequence[str], *, force: bool) -> Page | None:
+    """The page of --html, if there is to be one; it may be nothing that is read."""
     from deeplimit.diagnosis.sources.target import files_of
     from deeplimit.records.outputs import Page
 
+    if file is None:
+        return None
     return Page("--html", file, "deeplimit diagnose", [path for text in read for path in files_of(text)], force)
 
 

@@ -125,6 +125,12 @@ def test_a_run_that_fails_does_not_end_the_others(jobs, store, workers):
     assert ("finish", "0000", "RuntimeError: asked to fail") in told.words
 
 
+def test_a_task_that_ends_the_program_is_a_failure_of_its_run(jobs, store):
+    task = type("Leaving", (), {"run": lambda self, context: sys.exit("enough")})()
+    outcome = compute(Job("1", task, "leaving", 1.0), Execution(), checkpoint=store.out / "c", progress=lambda f: None)
+    assert outcome.error == "SystemExit: enough"
+
+
 def test_a_row_that_is_none_is_a_failure_of_its_run(jobs, store):
     task = type("Wrong", (), {"run": lambda self, context: iter([{"quantity": "x"}])})()
     outcome = compute(Job("1", task, "wrong", 1.0), Execution(), checkpoint=store.out / "c", progress=lambda f: None)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deeplimit.diagnosis.tasks import Options
     from deeplimit.diagnosis.telling.conditions import Condition
     from deeplimit.engines.listing import Listing
+    from deeplimit.records.outputs import Page
     from deeplimit.study import Conclusion, Execution, Request, Subject
     from deeplimit.sweeps import Expectation, Job, Outcome
 
@@ -401,13 +402,10 @@ def diagnose(
     says more, and what --fail-if takes: weights == rough, findings.dead > 0, max(update_ratio) > 0.5, joined by and, or, not.
     """
     from deeplimit.diagnosis import tasks
-    from deeplimit.diagnosis.sources.target import files_of
     from deeplimit.diagnosis.telling import conditions
-    from deeplimit.records.outputs import Page
 
     parsed = [conditions.parse(text) for text in fail_if or ()]
-    read = [Path(file) for text in [*targets, batch or ""] for file in files_of(str(text))]
-    page = None if html is None else Page("--html", html, "deeplimit diagnose", read, force)
+    page = _page(html, [*targets, str(batch or "")], force=force)
     inputs = None if batch is None else _batch(batch)
     options = tasks.Options(group, tuple(role or ()), inputs, download, Reading())
     if list_ or family:
@@ -423,6 +421,16 @@ def diagnose(
         page.write(render(found))
         _say(f"page: {html}", sys.stderr)
     raise typer.Exit(_failed(parsed, report, strict=strict))
+
+
+def _page(file: str | None, read: Sequence[str], *, force: bool) -> Page | None:
+    """The page of --html, if there is to be one; it may be nothing that is read."""
+    from deeplimit.diagnosis.sources.target import files_of
+    from deeplimit.records.outputs import Page
+
+    if file is None:
+        return None
+    return Page("--html", file, "deeplimit diagnose", [path for text in read for path in files_of(text)], force)
 
 
 def _batch(file: Path) -> object:

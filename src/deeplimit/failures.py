@@ -51,20 +51,24 @@ def users_code(what: str) -> Iterator[None]:
 
 def told(error: BaseException) -> tuple[str, int]:
     """What is said of an error, and the exit status: 2 for what cannot be used, 1 for what the system refuses, or `INTERNAL`."""
-    inner = error.__cause__ if isinstance(error, UsersCodeError) else error
-    place = _place(inner) if inner is not None else None
+    cause = error.__cause__ if isinstance(error, UsersCodeError) else error
+    place = _place(cause) if cause else None
     if isinstance(error, UsersCodeError) or place:
         said = str(error) if isinstance(error, InputError) else _kind(error)
-        source = linecache.getline(*place).strip() if place else ""
-        lines = [_one_line(said), *([f"    {_one_line(source)}"] if source else []), f"  {_kept(inner or error)}"]
-        return "\n".join(lines), 2
+        return "\n".join([_one_line(said), *_source(place), f"  {_kept(cause or error)}"]), 2
     if isinstance(error, InputError):
         return _one_line(str(error)), 2
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _ALLOCATION):
-        return _one_line(f"expected more memory than there is, found {_kind(error)}"), 1
     if isinstance(error, OSError):
         return _one_line(str(error)), 1
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _ALLOCATION):
+        return _one_line(f"expected more memory than there is, found {_kind(error)}"), 1
     return f"{_one_line(f'internal error: {_kind(error)}')}; {_kept(error)}", INTERNAL
+
+
+def _source(place: tuple[str, int] | None) -> list[str]:
+    """The line of the user's code at a place, where it can be read."""
+    line = linecache.getline(*place).strip() if place else ""
+    return [f"    {_one_line(line)}"] if line else []
 
 
 def _one_line(text: str) -> str:

@@ -205,6 +205,11 @@ def test_what_is_not_in_the_cache_is_not_fetched(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=message) as error:
         from_transformers("nobody/nothing")
     assert "\n" not in str(error.value)
+    for name in ("./nothing", "", "a/b/c", "/no/such/folder"):
+        with pytest.raises(
+            InputError, match="expected a folder that is there, or a name of the Hugging Face hub, found neither"
+        ):
+            from_transformers(name)
     with pytest.raises(InputError, match="nobody/nothing: expected a file, a folder"):
         from_name("nobody/nothing")
 

@@ -49,6 +49,8 @@ def from_transformers(name: str, *, download: bool = False) -> Source:
         InputError: the library or the weights are not there, or code would have to be run.
     """
     transformers, title = _library("transformers"), f"transformers:{name}"
+    if not (os.path.isdir(name) or _NAME.fullmatch(name)):
+        raise bad(title, "a folder that is there, or a name of the Hugging Face hub", "neither")
     with _in_words(title, download=download):
         folder = Path(name) if os.path.isdir(name) else _snapshot(name, download=download)
         config = _harmless(folder, title)

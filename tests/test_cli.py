@@ -79,6 +79,7 @@ def test_help_and_version(call):
         "l2 predict",
         "l2 convert",
         "diagnose",
+        "demo",
     ):
         assert call(*command.split(), "--help")[0] == 0
 

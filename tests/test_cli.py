@@ -84,6 +84,14 @@ def test_help_and_version(call):
         assert call(*command.split(), "--help")[0] == 0
 
 
+def test_completion_knows_the_commands(call, monkeypatch):
+    assert "--install-completion" in call("--help")[1]
+    monkeypatch.setenv("_DEEPLIMIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "deeplimit rep")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert call()[1].split() == ["reproduce", "report"]
+
+
 def test_help_takes_less_than_half_a_second():
     # Seconds of computing, not of the clock: a busy machine makes nothing slower that is ours.
     before = os.times()

@@ -7,7 +7,9 @@ commands and options are checked. What a console block shows as output is not co
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import deeplimit
@@ -97,7 +100,13 @@ def try_command(command: str, folder: Path, *, only_parse: bool) -> None:
         unknown = {word for word in words[1:] if "=" not in word} - make_targets()
         assert not unknown, f"$ {command}: no target {', '.join(sorted(unknown))} in the Makefile"
     elif Path(words[0]).name == "deeplimit":
-        call([*words[1:], *(["--help"] if only_parse else [])], folder)
+        call([*expanded(words[1:], folder), *(["--help"] if only_parse else [])], folder)
+
+
+def expanded(words: list[str], folder: Path) -> list[str]:
+    """Words with `*` replaced by the files of the folder that they stand for, as a shell does."""
+    found = {word: sorted(path.relative_to(folder).as_posix() for path in folder.glob(word)) for word in words if "*" in word}
+    return [name for word in words for name in found.get(word) or [word]]
 
 
 def make_targets() -> set[str]:
@@ -205,6 +214,26 @@ def test_no_file_names_a_path_of_one_machine():
     assert found == []
 
 
+def test_the_first_sentence_of_readme_is_what_its_figure_shows():
+    """The figure is drawn by docs/figures/neighbours.py from the verdicts of a run; the sentence has its numbers from there."""
+    opening = (ROOT / "README.md").read_text(encoding="utf-8").partition("![")[0]
+    shown = re.findall(r"exponent (−?[0-9.]+)", (ROOT / "docs" / "figures" / "neighbours.svg").read_text(encoding="utf-8"))
+    assert len(shown) == 2
+    assert re.findall(r"exponent (−?[0-9.]+)", opening) == sorted(shown)[::-1]
+
+
+def test_the_figure_is_drawn_from_rows_and_verdicts(tmp_path):
+    verdicts = [{"id": f"marion2024.{name}", "measured": value} for name, value in (("15b.gap", -0.5), ("21.independent-layers", 0.25))]
+    (tmp_path / "verdicts.json").write_text(json.dumps(verdicts), encoding="utf-8")
+    rows = [(case, depth, 1.0 / depth) for case in ("smooth", "independent") for depth in (16, 32)]
+    frame = pl.DataFrame(rows, schema=["case", "depth", "value"], orient="row")
+    frame.with_columns(study=pl.lit("gaps"), quantity=pl.lit("gap.max")).write_parquet(tmp_path / "rows.parquet")
+    runpy.run_path(str(ROOT / "docs" / "figures" / "neighbours.py"))["main"](tmp_path, tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert "smooth at the start: exponent −0.50" in text
+    assert "independent at the start: exponent 0.25" in text
+
+
 def test_the_version_is_one():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {deeplimit.__version__}\n" in citation
@@ -306,6 +335,12 @@ def test_an_option_that_does_not_exist_is_found_without_running(document, tmp_pa
     execute(document(text.format("--tier paper")), tmp_path)
     with pytest.raises(AssertionError, match="No such option"):
         execute(document(text.format("--teir paper")), tmp_path)
+
+
+def test_a_star_stands_for_files(tmp_path):
+    for name in ("b.txt", "a.txt", "c.md"):
+        (tmp_path / name).touch()
+    assert expanded(["regime", "*.txt", "no*where"], tmp_path) == ["regime", "a.txt", "b.txt", "no*where"]
 
 
 def test_a_make_target_that_does_not_exist_is_found(document, tmp_path):

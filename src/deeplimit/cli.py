@@ -41,7 +41,6 @@ FEW = 20
 app = typer.Typer(
     help="Train deep residual networks and measure what they become as depth, training time and width grow.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -237,7 +236,7 @@ def report(
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
 ) -> None:
-    """Write files to try every command on, trained here in seconds, and say what to try."""
+    """Write files to try the commands on, and say what to try."""
     from deeplimit.demo import write_demo
 
     rows = write_demo(directory)

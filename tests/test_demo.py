@@ -126,12 +126,16 @@ def test_the_same_files_come_every_time_and_nobody_elses_random_numbers_move(fol
 def test_nothing_that_is_there_is_touched(folder, tmp_path, monkeypatch, capsys):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
+    dangling = tmp_path / "link"
+    dangling.symlink_to(tmp_path / "elsewhere")
     before = sorted(path.name for path in tmp_path.iterdir())
     for place, words in [
         (tmp_path, "expected a new or empty one, found something at"),
         (mine, "expected a new or empty one, found something at"),
         (tmp_path / "no" / "such", "expected a new or empty one in a folder that exists, found"),
-        ("-", "expected a new or empty one in a folder that exists, found -"),
+        ("-", "expected a new or empty one in a folder that exists, found '-'"),
+        ("", "expected a new or empty one in a folder that exists, found ''"),
+        (dangling, "expected a new or empty one, found something at"),
     ]:
         monkeypatch.setattr(sys, "argv", ["deeplimit", "demo", str(place)])
         with pytest.raises(SystemExit) as end:
@@ -145,7 +149,7 @@ def test_nothing_that_is_there_is_touched(folder, tmp_path, monkeypatch, capsys)
 def test_the_command_prints_what_to_try(folder, monkeypatch, capsys, tmp_path):
     from deeplimit import demo
 
-    monkeypatch.setattr(demo, "write_demo", tries)
+    monkeypatch.setattr(demo, "write_demo", lambda place: tries(Path(place)))
     monkeypatch.setattr(sys, "argv", ["deeplimit", "demo", str(tmp_path / "two words")])
     with pytest.raises(SystemExit):
         main()

@@ -234,7 +234,7 @@ def report(
 
 @app.command()
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
 ) -> None:
     """Write files to try the commands on, and say what to try."""
     from deeplimit.demo import write_demo

@@ -5,6 +5,7 @@ None of them is shipped: they are trained when they are asked for, in seconds, f
 
 from __future__ import annotations
 
+import os
 import runpy
 import shlex
 from collections.abc import Iterator, Mapping
@@ -43,16 +44,16 @@ class Try:
     shows: str
 
 
-def write_demo(directory: Path) -> tuple[Try, ...]:
+def write_demo(place: str | Path) -> tuple[Try, ...]:
     """Train and write everything; returns what to try on it.
 
     Args:
-        directory: a folder that is new or empty.
+        place: a folder that is new or empty.
 
     Raises:
         InputError: it is neither.
     """
-    _refuse_what_is_there(directory)
+    directory = _free(place)
     with _one_thread():
         net, batch = _trained_net()
         files = {"net": net, "faulty": _with_faults(net), "batch": {"input": batch}}
@@ -92,12 +93,14 @@ def tries(directory: Path) -> tuple[Try, ...]:
     return tuple(Try("deeplimit " + command.format(at), shows) for command, shows in rows)
 
 
-def _refuse_what_is_there(directory: Path) -> None:
-    """Refuse a folder that holds something, and what cannot become one."""
-    if directory.name == "-" or not directory.absolute().parent.is_dir():
-        raise checks.InputError(f"folder: expected a new or empty one in a folder that exists, found {directory}")
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+def _free(place: str | Path) -> Path:
+    """The folder, where it is empty or can be made; everything else is refused."""
+    directory = Path(place)
+    if str(place) in ("", "-") or not directory.absolute().parent.is_dir():
+        raise checks.InputError(f"folder: expected a new or empty one in a folder that exists, found {str(place)!r}")
+    if os.path.lexists(directory) and not (directory.is_dir() and not any(directory.iterdir())):
         raise checks.InputError(f"folder: expected a new or empty one, found something at {directory}")
+    return directory
 
 
 def _write(directory: Path, files: Mapping[str, Tensors]) -> None:

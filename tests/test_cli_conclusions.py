@@ -6,6 +6,7 @@ import dataclasses
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_of_many_claims_those_are_shown_that_are_not_as_expected(told):
 
 
 def test_undecided_is_split_by_what_would_decide(told):
-    later = {"tiers": ("paper",)}
+    later: Any = {"tiers": ("paper",)}
     _, lines = told(
         [
             judged("1", **later),

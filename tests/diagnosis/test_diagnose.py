@@ -71,7 +71,7 @@ def test_one_group_and_some_roles_can_be_chosen(net):
 
 def test_a_batch_without_a_module_is_refused(tmp_path):
     save_file(perceptrons("smooth"), tmp_path / "net.safetensors")
-    with pytest.raises(InputError, match="found weights alone; the target FILE.py:FUNCTION is a module of yours"):
+    with pytest.raises(InputError, match=r"found weights alone; the target FILE\.py:FUNCTION is a module of yours"):
         diagnose(str(tmp_path / "net.safetensors"), torch.zeros(2, 16))
 
 

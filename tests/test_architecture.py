@@ -38,7 +38,7 @@ FLOORS = {
     "networks": 3,
     "limits": 4, "measures": 4, "regimes": 4,
     "diagnosis": 5, "training": 5,
-    "bench": 6, "report": 6, "study": 6, "sweeps": 6,
+    "bench": 6, "demo": 6, "report": 6, "study": 6, "sweeps": 6,
     "papers": 7,
     "__main__": 8, "cli": 8,
 }  # fmt: skip

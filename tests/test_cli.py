@@ -80,8 +80,17 @@ def test_help_and_version(call):
         "l2 predict",
         "l2 convert",
         "diagnose",
+        "demo",
     ):
         assert call(*command.split(), "--help")[0] == 0
+
+
+def test_completion_knows_the_commands(call, monkeypatch):
+    assert "--install-completion" in call("--help")[1]
+    monkeypatch.setenv("_DEEPLIMIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "deeplimit rep")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert call()[1].split() == ["reproduce", "report"]
 
 
 def test_help_takes_less_than_half_a_second():

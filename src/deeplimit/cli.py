@@ -15,13 +15,13 @@ from deeplimit import __version__
 from deeplimit.checks import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
 
     from deeplimit.bench import Sheet
-    from deeplimit.claims import Claim
+    from deeplimit.claims import Claim, Verdict
     from deeplimit.data.files import FileStatus, SetStatus
     from deeplimit.diagnosis.comparing import Comparison, Timeline
     from deeplimit.diagnosis.report import Report
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines about one run, where there is no terminal.
 QUIET = 30.0
+#: Claims up to this number are printed one by one.
+FEW = 20
 
 app = typer.Typer(
     help="Train deep residual networks and measure what they become as depth, training time and width grow.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -235,6 +236,19 @@ def report(
     subject = load(request.name) if request.kind == "paper" else subject_of_file(directory, request, file=file)
     done = carry_out(subject, request, out=directory)
     raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
+
+
+@app.command()
+def demo(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+) -> None:
+    """Write files to try the commands on, and say what to try."""
+    from deeplimit.demo import write_demo
+
+    rows = write_demo(directory)
+    _say(f"written to {directory}: trained networks, a module with a batch, a study. To try:")
+    for row in rows:
+        _say(f"\n{row.command}\n    {row.shows}")
 
 
 @app.command()
@@ -642,8 +656,8 @@ def _tell(done: Conclusion, look: Look) -> int:
     for note in done.notes:
         _say(f"note: {note}", stream=sys.stderr)
     surprises = unexpected(done.verdicts)
-    if done.verdicts:
-        _print_table(_counted(done), look)
+    for part in _concluded(done, surprises):
+        _print_table(part, look)
     for verdict in surprises if look.strict else ():
         claim = verdict.claim
         _say(
@@ -686,7 +700,7 @@ def _print_sheet(sheet: Sheet) -> None:
     _print_table(table, Look())
 
 
-def _print_table(table: Table, look: Look) -> None:
+def _print_table(table: RenderableType, look: Look) -> None:
     """Print a table, as wide as it needs where there is no terminal."""
     from rich.console import Console
 
@@ -716,6 +730,46 @@ def _engine_tables(found: Listing) -> list[Table]:
     for choice in found.auto:
         auto.add_row(choice.branch, choice.engine, choice.why)
     return [there, sets, auto] if found.instruction_sets else [there, auto]
+
+
+def _concluded(done: Conclusion, surprises: Sequence[Verdict]) -> Iterator[RenderableType]:
+    """What was found, in lines that people read: every claim of a few; of many, their numbers and those that are not as expected."""
+    from deeplimit.report import undecided
+
+    count = len(done.verdicts)
+    shown = done.verdicts
+    if count > FEW:
+        yield _counted(done)
+        shown = [verdict for verdict in surprises if verdict.why != "files"]
+        yield f"not as expected: {len(shown)}"
+    if shown:
+        yield _judged(shown[:FEW], whole=done.verdicts)
+    if len(shown) > FEW:
+        yield f"and {len(shown) - FEW} more: see the report"
+    parts = undecided(done.verdicts)
+    if parts:
+        yield f"undecided {sum(verdict.ruling == 'undecided' for verdict in done.verdicts)}: {', '.join(parts)}"
+    if not count:
+        yield f"claims: none; figures: {', '.join(done.figures) or 'none'}; rows of: {', '.join(done.quantities) or 'none'}"
+
+
+def _judged(verdicts: Sequence[Verdict], *, whole: Sequence[Verdict]) -> Table:
+    """One line a claim; ids without what all of the report begin with."""
+    from rich import box
+    from rich.table import Table
+
+    from deeplimit.report import common_prefix
+    from deeplimit.report.formats import expected, measured
+
+    remark = {True: "", False: ", unexpected", None: ""}
+    prefix = common_prefix(whole)
+    table = Table("value", "interval", "expected", "verdict", "claim", box=box.SIMPLE)
+    table.columns[-1].overflow = "fold"
+    for verdict in verdicts:
+        value, interval = measured(verdict.measured) if verdict.measured else ("—", "")
+        ruling = verdict.ruling + remark[verdict.as_expected]
+        table.add_row(value, interval, expected(verdict.claim), ruling, verdict.claim.id.removeprefix(prefix))
+    return table
 
 
 def _counted(done: Conclusion) -> Table:

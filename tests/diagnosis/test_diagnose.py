@@ -79,8 +79,20 @@ def test_one_group_and_some_roles_can_be_chosen(net):
 
 def test_a_batch_without_a_module_is_refused(tmp_path):
     save_file(perceptrons("smooth"), tmp_path / "net.safetensors")
-    with pytest.raises(InputError, match="module"):
+    with pytest.raises(InputError, match=r"found weights alone; the target FILE\.py:FUNCTION is a module of yours"):
         diagnose(str(tmp_path / "net.safetensors"), torch.zeros(2, 16))
+
+
+@pytest.mark.parametrize("place", ["model", "absolute"])
+def test_a_batch_for_a_folder_is_told_where_its_module_is(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file(perceptrons("smooth"), folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    target, said = ("model", "./model") if place == "model" else (str(folder), str(folder))
+    with pytest.raises(InputError, match=f"the target transformers:{re.escape(said)} is the folder as a module"):
+        diagnose(target, torch.zeros(2, 16))
 
 
 def test_the_strongest_finding_comes_first_whatever_found_it():

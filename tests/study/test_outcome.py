@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from deeplimit.checks import InputError
-from deeplimit.claims import Claim, Measured, Verdict, judge
+from deeplimit.claims import Claim, Lack, Measured, Verdict, judge
 from deeplimit.data import Images
 from deeplimit.measures import Loss
 from deeplimit.networks import FullyConnected
@@ -70,9 +70,12 @@ def test_a_measure_that_cannot_be_taken_leaves_the_claim_undecided(error, reason
 
 
 def test_nothing_is_judged_on_a_part_of_a_study():
-    absent = {"a": "1 of 2 runs of its study are not complete"}
+    absent = {"a": Lack("1 of 2 runs of its study are not complete", "files", "mnist")}
     (verdict,) = conclude([study("a", claim())], ROWS, tier="quick", absent=absent)
     assert (verdict.ruling, verdict.measured) == ("undecided", None)
+    assert (verdict.why, verdict.needs) == ("files", "mnist")
+    (verdict,) = conclude([study("a", claim(tiers=("paper",)))], ROWS, tier="quick", absent=absent)
+    assert (verdict.why, verdict.needs) == ("tier", "paper")
     (verdict,) = conclude([study("c", claim())], ROWS, tier="quick")
     assert verdict.reason == "not measured: its study has no rows"
 

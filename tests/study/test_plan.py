@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
 
 from deeplimit.checks import InputError
+from deeplimit.claims import Lack
 from deeplimit.records import Store
 from deeplimit.records.rows import COLUMNS
 from deeplimit.study import Execution, Request, Study, expectations, gather, load_file, plan, seconds_of
 from deeplimit.sweeps import Silent, sweep
+from tests.studies.flow import Flow
 
 FLOW = Path(__file__).parents[1] / "studies" / "flow.py"
 REQUEST = Request("file", str(FLOW))
@@ -48,6 +50,28 @@ def test_studies_that_are_not_run_at_the_tier_are_left_out(study):
         plan([rare], REQUEST)
 
 
+@dataclasses.dataclass(frozen=True)
+class OnImages(Flow):
+    """A run whose files are not there."""
+
+    lacking: ClassVar[str] = "mnist"
+
+
+def test_what_is_absent_says_what_would_bring_it(study, tmp_path):
+    images = Study("images", tasks=lambda settings: [OnImages(8, 3)])
+    rare = dataclasses.replace(study, name="rare", tiers=("paper",))
+    planned = plan([study, images, rare], REQUEST)
+    with Store(tmp_path) as store:
+        assert planned.absent(study, store) == Lack("not measured: 6 of 6 runs of its study are not complete")
+        sweep(planned.jobs[:-1], Execution(), store=store, reporter=Silent())
+        assert planned.absent(study, store) is None
+        found, later = planned.absent(images, store), planned.absent(rare, store)
+    assert found is not None
+    assert later is not None
+    assert (found.why, found.needs, "files of mnist are missing" in found.reason) == ("files", "mnist", True)
+    assert (later.why, later.needs) == ("tier", "paper")
+
+
 def test_rows_have_the_columns_of_all_studies_in_the_order_of_the_plan(study, tmp_path):
     both = plan([relabelled(study, sign=1, depth=99), study], REQUEST)
     with Store(tmp_path) as store:
@@ -71,8 +95,11 @@ def test_columns_are_there_before_the_runs_are(study, tmp_path):
     rows = gather(chosen, Store(tmp_path))
     assert rows.height == 0
     assert rows.columns == ["study", *COLUMNS, "part"]
-    assert chosen.absent("flow", Store(tmp_path)) == "6 of 6 runs of its study are not complete"
-    assert chosen.absent("other", Store(tmp_path)) == "its study is not run at this tier"
+    assert chosen.absent(study, Store(tmp_path)) is not None
+    other = dataclasses.replace(study, name="other")
+    assert chosen.absent(other, Store(tmp_path)) == Lack(
+        "not measured: its study is not run at this tier", "tier", "quick"
+    )
 
 
 def test_labels_of_several_types_share_a_column(study, tmp_path):

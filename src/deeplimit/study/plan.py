@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
+from deeplimit.claims import Lack
 from deeplimit.records import Label, Store, Task, frame
 from deeplimit.records.identity import Reading
 from deeplimit.records.rows import COLUMNS
@@ -45,13 +46,17 @@ class Plan:
         """The runs of a study, each once, in its order."""
         return list(dict.fromkeys(entry.id for entry in self.entries if entry.study == study))
 
-    def absent(self, study: str, store: Store) -> str:
-        """What of a study is not there, in words; empty where it is complete."""
-        ids = self.ids(study)
-        missing = [run for run in ids if not store.is_complete(run)]
+    def absent(self, study: Study, store: Store) -> Lack | None:
+        """What of a study is not there; None where it is complete."""
+        ids = self.ids(study.name)
+        missing = {run for run in ids if not store.is_complete(run)}
         if not ids:
-            return "its study is not run at this tier"
-        return f"{len(missing)} of {len(ids)} runs of its study are not complete" if missing else ""
+            return Lack("not measured: its study is not run at this tier", "tier", study.tiers[0])
+        if not missing:
+            return None
+        reason = f"not measured: {len(missing)} of {len(ids)} runs of its study are not complete"
+        files = " ".join(sorted({lacking(job) for job in self.jobs if job.id in missing} - {""}))
+        return Lack(f"{reason}: files of {files} are missing", "files", files) if files else Lack(reason)
 
 
 def plan(studies: Sequence[Study], request: Request, *, store: Store | None = None, exact: bool = True) -> Plan:
@@ -79,6 +84,12 @@ def plan(studies: Sequence[Study], request: Request, *, store: Store | None = No
             if run not in jobs:
                 jobs[run] = Job(run, task, _job_name(study, task), task.cost().layer_steps, identity)
     return Plan(tuple(entries), tuple(jobs.values()))
+
+
+def lacking(job: Job) -> str:
+    """The data set whose files a run needs and that are not there; empty where nothing is missing."""
+    found: str = getattr(job.task, "lacking", "")
+    return found
 
 
 def _job_name(study: Study, task: Task) -> str:

@@ -163,7 +163,7 @@ def _of_rounding(role: str, weights: Mapping[int, Tensor], rounded: Mapping[int,
 
 
 def _least_fall(weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> float:
-    """Minus the least exponent of second differences beside the weights, from the shallowest depth to a deepest at rounding; 0 if unknown."""
+    """Minus the least exponent of second differences beside the weights, from the shallowest depth to the deepest; 0 if unknown."""
     shallowest, deepest = min(_used(weights)), max(_used(weights))
     if shallowest in rounded or deepest not in rounded or rounded[deepest].format not in FORMATS:
         return 0.0

@@ -125,9 +125,9 @@ def test_a_network_of_zeros_has_findings_and_is_the_identity():
 
 
 def test_weights_that_are_not_finite_are_what_both_verdicts_speak_of_first():
-    net = Net(perceptrons("smooth"))
-    with torch.no_grad():
-        net.blocks[5].up.weight[0, :3] = torch.nan
+    state = perceptrons("smooth")
+    state["blocks.5.up.weight"][0, :3] = torch.nan
+    net = Net(state)
     (alone,) = diagnose(net).groups
     (group,) = diagnose(net, torch.randn(8, 16, generator=torch.Generator().manual_seed(0))).groups
     broken = "3 values of mlp.up are not finite, in block 5"

@@ -94,7 +94,15 @@ def test_depths_at_rounding_are_left_out_where_others_are_enough():
     )
     assert found.evidence is not None
     few = judge_weights({depth: weights[depth] for depth in (8, 32, 256)})
-    assert (few.label, "at depth 256, and needs 3 depths" in few.reason) == ("undecided", True)
+    assert (few.label, few.evidence) == ("hypothesis 1", None)
+    assert "float16 at depth 256: they fall at least as L^(−" in few.reason
+
+
+def test_noise_that_may_be_there_below_rounding_leaves_a_verdict_open():
+    noise = {depth: level(depth, 1.0) + 0.05 * depth**-0.5 * normal(depth, depth, ENTRIES) for depth in (8, 32, 256)}
+    hidden = judge_weights({depth: stored(paths, "bfloat16")[None] for depth, paths in noise.items()})
+    assert (hidden.label, "at depth 256, and needs 3 depths" in hidden.reason) == ("undecided", True)
+    assert judge_weights({depth: paths[None] for depth, paths in noise.items()}).label == "hypothesis 2"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.fits import Exponent, half_width, power_law, power_law_over_seeds
 from deeplimit.regimes.precheck import Precheck, empty_layers, listed, not_finite, precheck
-from deeplimit.statistics.rounding import FORMATS, doubles, exponent, shifted
+from deeplimit.statistics.rounding import CURVED, FORMATS, doubles, exponent, in_range, rounding_of, shifted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,8 +151,25 @@ def _of_rounding(role: str, weights: Mapping[int, Tensor], rounded: Mapping[int,
     reasons = "; ".join(dict.fromkeys(found.reason for found in rounded.values()))
     if len(rounded) == len(_used(weights)) or (deepest in rounded and rounded[deepest].format == FORMATS[-1]):
         return WeightVerdict(role, "hypothesis 1", f"{reasons}: roughness is not measured, and none is seen", beta)
-    where = listed("depth", list(rounded))
-    return WeightVerdict(role, "undecided", f"{reasons} at {where}, and {_missing(_without(weights, rounded))}", beta)
+    where, fall = f"{reasons} at {listed('depth', list(rounded))}", _least_fall(weights, rounded)
+    if fall > 0.5 + STEADY:
+        return WeightVerdict(
+            role,
+            "hypothesis 1",
+            f"{where}: they fall at least as L^(−{fall:.2f}) beside the weights, faster than increments of a Brownian motion, L^(−½)",
+            beta,
+        )
+    return WeightVerdict(role, "undecided", f"{where}, and {_missing(_without(weights, rounded))}", beta)
+
+
+def _least_fall(weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> float:
+    """Minus the least exponent of second differences beside the weights, from the shallowest depth to the deepest; 0 if unknown."""
+    shallowest, deepest = min(_used(weights)), max(_used(weights))
+    if shallowest in rounded or deepest not in rounded or rounded[deepest].format not in FORMATS:
+        return 0.0
+    paths = in_range(weights[shallowest])
+    share = float(_second(paths, 1).square().mean() / paths.square().mean())
+    return math.log(share / (CURVED * rounding_of(rounded[deepest].format) ** 2)) / 2 / math.log(deepest / shallowest)
 
 
 def _without(weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> dict[int, Tensor]:

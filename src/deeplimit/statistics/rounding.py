@@ -78,9 +78,7 @@ class Precision:
     @property
     def epsilon(self) -> float:
         """ε of the format."""
-        import torch
-
-        return float(torch.finfo(getattr(torch, self.name)).eps)
+        return rounding_of(self.name)
 
     def unit(self, mean_square: float) -> float:
         """The square of the unit of numbers of that mean square; next to 0 the numbers of a format are equally far apart."""
@@ -92,6 +90,13 @@ class Precision:
     @property
     def _place(self) -> int:
         return min(self._holds, self._stored) if len(self._different) >= _ENOUGH else self._stored
+
+
+def rounding_of(name: str) -> float:
+    """ε of a format of `FORMATS`: the distance from 1 to the next number."""
+    import torch
+
+    return float(torch.finfo(getattr(torch, name)).eps)
 
 
 def _hold(name: str, numbers: Tensor) -> bool:

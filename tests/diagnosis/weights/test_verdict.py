@@ -7,9 +7,15 @@ import math
 import pytest
 import torch
 
-from deeplimit.diagnosis.weights.profiles import observe_weights
+from deeplimit.diagnosis.weights.profiles import Observed, observe_weights
 from deeplimit.diagnosis.weights.verdict import judge_weights, order_ratio
+from deeplimit.regimes import Smoothness
 from tests.diagnosis.drawn import found, noise, perceptrons, permuted
+
+
+def order_of(one: Observed) -> Smoothness:
+    assert one.profile.order is not None
+    return one.profile.order
 
 
 def judged(state):
@@ -84,7 +90,7 @@ def test_rounding_is_nowhere_rough(kind, stored):
     source, group = found(state)
     observed = observe_weights(source, group)
     assert judge_weights(observed, group.depth).label == kind
-    assert {one.profile.order.label for one in observed} <= {"smooth", "tied"}
+    assert {order_of(one).label for one in observed} <= {"smooth", "tied"}
 
 
 def test_products_know_how_their_factors_were_stored():
@@ -94,7 +100,7 @@ def test_products_know_how_their_factors_were_stored():
     order = {}
     for name in ("float64", "bfloat16"):
         source, group = found({key: value.to(getattr(torch, name)) for key, value in line.items()})
-        order[name] = next(one.profile.order for one in observe_weights(source, group) if one.profile.name == "mlp")
+        order[name] = next(order_of(one) for one in observe_weights(source, group) if one.profile.name == "mlp")
     assert (order["bfloat16"].label, order["bfloat16"].reason.split()[-1]) == ("smooth", "bfloat16")
     assert order["float64"].label == "smooth"
 
@@ -112,4 +118,4 @@ def test_numbers_that_cannot_be_multiplied_are_said_to_be_that():
         source, group = found({name: factor * value for name, value in perceptrons("smooth").items()})
         observed = observe_weights(source, group)
         assert "too large or too small to be multiplied" in judge_weights(observed, group.depth).reason
-        assert {one.profile.order.label for one in observed if one.profile.view == "raw"} == {"smooth"}
+        assert {order_of(one).label for one in observed if one.profile.view == "raw"} == {"smooth"}

@@ -7,14 +7,20 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 #: What must never happen, in the order in which it is told.
 KINDS = ("traceback", "crash", "hang", "memory", "harmed", "code", "stale", "lost", "words")
+#: What the command line promises, with the signals SIGINT and SIGPIPE.
+STATUSES = (0, 1, 2, 130, 141)
+LONGEST = 2500
 #: Bytes that a command on small files may need.
 MEMORY = 1_500_000_000
 FRAME = re.compile(r'File "[^"]*?/(src/deeplimit/[^"]*|site-packages/[^"]*|tests/fuzz/[^"]*)", line (\d+)')
 RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt|Exit|Pool|NotFound)\b.*)$", re.MULTILINE)
+INTERNAL = re.compile(r"^deeplimit: internal error: (.*); traceback: (\S+)$", re.MULTILINE)
+TRACEBACK = "Traceback (most recent call last)"
 OWN = re.compile(r'File "[^"]*?/(src/deeplimit/[^"]*)", line (\d+)')
 
 
@@ -73,16 +79,18 @@ def at_fault(text: str) -> str:
 def judged(answer: dict[str, Any], repeat: str) -> list[Finding]:
     """What is wrong with the end of any command, whatever it was."""
     text = answer["err"] + answer["out"]
+    fault = INTERNAL.search(answer["err"])
+    text += read(fault[2]) if fault else ""
     place = at_fault(text)
     found = []
     if answer["hung"]:
         found.append(Finding("hang", f"not through after {answer['seconds']:.0f} s", place, repeat))
     elif answer["status"] < 0:
         found.append(Finding("crash", f"signal {-answer['status']}", place, repeat))
-    if "Traceback (most recent call last)" in text and not answer["hung"]:
-        raised = RAISED.findall(text)
+    elif fault or TRACEBACK in text:
+        raised = [fault[1]] if fault else RAISED.findall(text)
         found.append(Finding("traceback", (raised or ["?"])[-1][:200], place, repeat))
-    elif not answer["hung"] and answer["status"] >= 0:
+    else:
         found += worded(answer, repeat)
     if answer["grown"] > MEMORY:
         found.append(Finding("memory", f"{answer['grown'] / 1e9:.1f} GB", "", repeat))
@@ -98,19 +106,27 @@ def worded(answer: dict[str, Any], repeat: str) -> list[Finding]:
     """Ends that no user understands: a status that says nothing, no word of why, too many, or letters that steer a terminal."""
     status, err = answer["status"], answer["err"]
     problems = []
-    if status not in (0, 1, 2, 130):
+    if status not in STATUSES:
         problems.append(f"status {status}")
     if status == 2 and not (err.strip() or answer["out"].strip()):
         problems.append("status 2 without a word")
-    if status == 2 and "deeplimit: " in err:
-        told = err[err.rindex("deeplimit: ") :].strip()
-        if "\n" in told:
-            problems.append(f"more than one line: {told.splitlines()[1]!r}")
-        if len(told) > 2500:
+    if status != 0 and "deeplimit: " in err:
+        told, *more = err[err.rindex("deeplimit: ") :].rstrip().splitlines()
+        if len(more) > 2 or any(not line.startswith("  ") for line in more):  # lines of the user's own code are set in
+            problems.append(f"more than one line: {more[0]!r}")
+        if len(told) > LONGEST:
             problems.append(f"a line of {len(told)} characters")
     if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x9b]", (err + answer["out"]).replace("\r", "")):
         problems.append("control characters in the output")
     return [Finding("words", problem, "", repeat) for problem in problems]
+
+
+def read(file: str) -> str:
+    """The file of a traceback."""
+    try:
+        return Path(file).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def typed(words: Iterable[str]) -> str:

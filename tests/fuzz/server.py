@@ -12,6 +12,7 @@ import errno
 import faulthandler
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -38,6 +39,15 @@ KEPT = 200_000
 #: Modules that are loaded before the first request. What is missing is left to the command.
 WARM = ("transformers.models.auto", "torch._dynamo", "onnx", "matplotlib.pyplot", "jinja2", "polars", "scipy.stats")
 WRITES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "os.utime")
+#: What takes seconds however small the numbers of a command line are.
+SMALLER: tuple[tuple[str, str, Any], ...] = (
+    ("deeplimit.bench.running", "MATRIX", 32),
+    ("deeplimit.bench.timing", "TURN", 1e-4),
+    ("deeplimit.bench.timing", "BUDGET", 0.05),
+    ("deeplimit.demo", "NET_STEPS", 2),
+    ("deeplimit.demo", "STEPS", 2),
+    ("deeplimit.demo", "DEPTHS", (4, 8, 16)),
+)
 #: The one paper that is left, beside a small one.
 PAPER = "marion2025"
 #: What any program may open for writing.
@@ -108,15 +118,15 @@ def warm() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     os.fsync = lambda handle: None  # the disk is not what is tested
-    importlib.import_module("deeplimit.bench.running").MATRIX = 32  # type: ignore[attr-defined]
-    timing: Any = importlib.import_module("deeplimit.bench.timing")
-    timing.TURN, timing.BUDGET = 1e-4, 0.05
+    for module, name, value in SMALLER:
+        if module in sys.modules:
+            setattr(sys.modules[module], name, value)
     papers = importlib.import_module("deeplimit.papers").PAPERS
     for name in [name for name in papers if name != PAPER]:
         del papers[name]  # each takes half a minute even to plan
     papers["sums"] = "a_small_paper"
     sys.modules["a_small_paper"] = SimpleNamespace(paper=small_paper())  # type: ignore[assignment]
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         run(["list", "sums", "--claims"])  # typer and rich load themselves then
     gc.collect()
     gc.freeze()  # else the first collection of every child copies all of it

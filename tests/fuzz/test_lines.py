@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from typer.testing import CliRunner
+
+from deeplimit.cli import app
 from tests.fuzz.lines import commands, drawn, tried
 
 SIZE, SHARE = 50, 1.0
@@ -12,11 +17,19 @@ def test_command_lines_end_well(batch, sandbox, check):
     check("command lines", batch[1], found)
 
 
-def test_every_option_of_every_command_is_drawn():
-    words = {word.partition("=")[0] for line in drawn(0, 1500) for word in line}
-    options = {name for command in commands() for one in command.parameters if one.is_option for name in one.options}
-    assert {"--out", "--html", "--threads", "--role", "--from"} < options
-    assert not options - words
+def test_every_option_of_every_command_is_known():
+    for command in dict.fromkeys(commands()):
+        page = CliRunner().invoke(app, [*command.path, "--help"], env={"COLUMNS": "300"}).output
+        shown = set(re.findall(r"^\s*(?:-\w, )?(--[a-z][\w-]*)", page, re.MULTILINE))
+        known = {name for one in command.parameters for name in one.options if name.startswith("--")}
+        assert "--help" in shown
+        assert shown - {"--help"} == known - {"--help"}
+
+
+def test_fitting_and_hostile_values_are_drawn_for_every_kind_of_parameter():
+    words = [word for line in drawn(0, 300) for word in line]
+    assert {"mine.py", "net.safetensors", "nan", "/dev/zero", "--out", "--html", "--threads", "99999999999999999999"} <= set(words)
+    assert any(word.startswith("--") and "=" in word for word in words)
 
 
 def test_the_lines_of_a_seed_are_the_same_every_time():

@@ -15,15 +15,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tests.fuzz.drawing import distinct_of
 from tests.fuzz.findings import Finding, judged, typed
 from tests.fuzz.sandbox import remove
 from tests.fuzz.server import Server
@@ -354,38 +355,35 @@ def last_line(text: str) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ strategies
 
-COUNT = st.integers(0, 40)
-STEPS_OF = st.one_of(
-    st.just(["run"]),
-    st.just(["run"]),
-    st.builds(lambda n: ["kill", n], st.integers(1, 40)),
-    st.builds(lambda n, way: ["damage", n, way], COUNT, st.sampled_from(GENTLE)),
-    st.builds(lambda n, way: ["damage", n, way], COUNT, st.sampled_from(GENTLE)),
-    st.builds(lambda n, way: ["damage", n, way], COUNT, st.sampled_from(GENTLE)),
-    st.builds(lambda n, way: ["damage", n, way], COUNT, st.sampled_from(ROUGH)),
-    st.builds(lambda n: ["edit", n], st.integers(0, len(PLACES) - 1)),
-    st.sampled_from([["comment"], ["rename"], ["back"], ["foreign"], ["report"], ["report"]]),
-    st.builds(lambda tier, n: ["option", tier, n], st.sampled_from(sorted(DEPTHS)), st.integers(0, 2)),
-    st.builds(lambda place: ["stray", place], st.sampled_from(("mine.txt", "runs/mine.txt", "study/mine.txt", "figures/mine.svg"))),
-)  # fmt: skip
-FIRST = st.sampled_from([["run"], ["run"], ["run"], ["kill", 20], ["kill", 9], ["stray", "mine.txt"]])
-HISTORIES = st.builds(
-    lambda first, steps: [first, *steps, ["run"]], FIRST, st.lists(STEPS_OF, min_size=1, max_size=6)
-)
+NUMBERS = st.integers(0, 40)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Step]:
+    """A beginning, some steps, and a run at the end."""
+    chance = draw(st.randoms(use_true_random=True))
+    first = chance.choice((["run"], ["run"], ["run"], ["kill", 20], ["kill", 9], ["stray", "mine.txt"]))
+    return [first, *(_step(draw, chance) for _ in range(chance.randint(1, 6))), ["run"]]
+
+
+def _step(draw: st.DrawFn, chance: Random) -> Step:
+    """One step."""
+    kind = chance.choice(("run", "run", "kill", "damage", "damage", "damage", "edit", "option", "stray", "other", "other"))
+    steps: dict[str, Callable[[], Step]] = {
+        "run": lambda: ["run"],
+        "kill": lambda: ["kill", draw(NUMBERS)],
+        "damage": lambda: ["damage", draw(NUMBERS), chance.choice(GENTLE if chance.random() < 0.8 else ROUGH)],
+        "edit": lambda: ["edit", chance.randrange(len(PLACES))],
+        "option": lambda: ["option", chance.choice(sorted(DEPTHS)), chance.randrange(3)],
+        "stray": lambda: ["stray", chance.choice(("mine.txt", "runs/mine.txt", "study/mine.txt", "figures/mine.svg"))],
+        "other": lambda: [chance.choice(("comment", "rename", "back", "foreign", "report", "report"))],
+    }
+    return steps[kind]()
 
 
 def drawn(number: int, count: int) -> list[list[Step]]:
-    """The histories of a seed."""
-    found: list[list[Step]] = []
-
-    @seed(number)
-    @settings(max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck), derandomize=False)
-    @given(HISTORIES)
-    def collect(steps: list[Step]) -> None:
-        found.append(steps)
-
-    collect()
-    return found[:count]
+    """The histories of a seed, all different."""
+    return distinct_of(histories(), number, count)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import typer
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from deeplimit.cli import app
+from tests.fuzz.drawing import distinct_of
 from tests.fuzz.findings import Finding, judged, typed
 from tests.fuzz.sandbox import Sandbox
 from tests.fuzz.server import PAPER, Server
@@ -98,6 +99,8 @@ TAMED = (
     ("reproduce", "--workers", ("--workers", "1")),
     ("bench", "--saved", ("--only", "perceptron-100-16-32-64", "--contestants", "native,reference")),
 )
+#: Options after which nothing else happens.
+RARE = ("help", "version", "install_completion", "show_completion")
 
 
 @dataclass(frozen=True)
@@ -166,59 +169,50 @@ HOSTILE = {
 
 
 @st.composite
-def value(draw: st.DrawFn, parameter: Parameter, chance: int) -> str:
-    """A value of a parameter; one in `chance` is hostile."""
-    fitting = FITTING.get(parameter.name)
-    if fitting and draw(st.integers(1, chance)) > 1:
-        return draw(st.sampled_from(fitting))
-    return draw(HOSTILE.get(parameter.kind, HOSTILE["str"]))
+def lines(draw: st.DrawFn) -> list[str]:
+    """A command line: what is required, most often; what is not, now and then; in rare cases spoiled as a whole.
+
+    Hypothesis chooses the hostile values; the rest is chosen by a generator of its, as its own choices repeat themselves.
+    """
+    chance = draw(st.randoms(use_true_random=True))
+    command = chance.choice(commands())
+    hostile = chance.choice((0.5, 0.3, 0.15, 0.05))
+    parts = []
+    for parameter in command.parameters:
+        usual = 0.97 if parameter.required else 0.02 if parameter.name in RARE else 0.2
+        if chance.random() < usual:
+            parts.append(_part(draw, chance, parameter, hostile))
+    if chance.random() < 0.5:
+        chance.shuffle(parts)
+    words = [word for one in parts for word in one]
+    if chance.random() < 0.05:
+        words = _spoiled(words, draw(HOSTILE_TEXTS), chance)
+    return tame([*command.path, *words])
 
 
-@st.composite
-def part(draw: st.DrawFn, parameter: Parameter, chance: int) -> list[str]:
+def _part(draw: st.DrawFn, chance: Random, parameter: Parameter, hostile: float) -> list[str]:
     """The words of a parameter."""
-    count = draw(st.sampled_from((1, 1, 1, 2, 3))) if parameter.several else 1
-    if not parameter.is_option:
-        return [draw(value(parameter, chance)) for _ in range(count)]
-    option = draw(st.sampled_from(parameter.options))
+    count = chance.choice((1, 1, 1, 2, 3)) if parameter.several else 1
+    option = chance.choice(parameter.options)
     if parameter.kind == "bool":
         return [option]
     words: list[str] = []
     for _ in range(count):
-        found = draw(value(parameter, chance))
-        words += [f"{option}={found}"] if draw(st.integers(0, 3)) == 0 else [option, found]
+        fitting = FITTING.get(parameter.name)
+        if fitting and chance.random() >= hostile:
+            value = chance.choice(fitting)
+        else:
+            value = draw(HOSTILE.get(parameter.kind, HOSTILE["str"]))
+        joined = [f"{option}={value}"] if chance.random() < 0.25 else [option, value]
+        words += joined if parameter.is_option else [value]
     return words
 
 
-@st.composite
-def lines(draw: st.DrawFn, among: Sequence[Command]) -> list[str]:
-    """A command line: what is required, most often; what is not, now and then; in rare cases spoiled as a whole."""
-    command = draw(st.sampled_from(among))
-    chance = draw(st.sampled_from((2, 3, 6, 20)))
-    parts = []
-    for parameter in command.parameters:
-        if parameter.name in ("help", "install_completion", "show_completion"):
-            wanted = draw(st.integers(0, 60)) == 60
-        elif parameter.required:
-            wanted = draw(st.integers(0, 19)) > 0
-        else:
-            wanted = draw(st.integers(0, 4)) == 4
-        if wanted:
-            parts.append(draw(part(parameter, chance)))
-    if draw(st.booleans()):
-        parts = draw(st.permutations(parts))
-    words = [word for one in parts for word in one]
-    if draw(st.integers(0, 24)) == 24:
-        words = draw(spoiled(words))
-    return tame([*command.path, *words])
-
-
-@st.composite
-def spoiled(draw: st.DrawFn, words: list[str]) -> list[str]:
+def _spoiled(words: list[str], strange: str, chance: Random) -> list[str]:
     """Words with one that is missing, doubled, or strange."""
-    place = draw(st.integers(0, len(words)))
-    new = [] if not words else draw(st.sampled_from(([], words[:1], words[place:] * 2)))
-    return [*words[:place], *new, *([draw(HOSTILE_TEXTS)] if draw(st.booleans()) else []), *words[place + 1 :]]
+    place = chance.randint(0, len(words))
+    new = chance.choice(([], words[:1], words[place:] * 2))
+    return [*words[:place], *new, *([strange] if chance.random() < 0.5 else []), *words[place + 1 :]]
 
 
 def tame(words: list[str]) -> list[str]:
@@ -233,20 +227,8 @@ def tame(words: list[str]) -> list[str]:
 
 
 def drawn(number: int, count: int) -> list[list[str]]:
-    """The command lines of a seed."""
-    found: list[list[str]] = []
-    quiet = settings(
-        max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck), derandomize=False
-    )
-
-    @seed(number)
-    @quiet
-    @given(lines(commands()))
-    def collect(words: list[str]) -> None:
-        found.append(words)
-
-    collect()
-    return found[:count]
+    """The command lines of a seed, all different."""
+    return distinct_of(lines(), number, count)
 
 
 def tried(words: list[str], sandbox: Sandbox) -> list[Finding]:

@@ -64,4 +64,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{times} × {finding}")
         counts = ", ".join(f"{count} {what}" for what, count in sorted(tried.items()))
         terminalreporter.write_line(f"{counts}: {tally(found)}")
-

@@ -16,7 +16,11 @@ def distinct_of(strategy: SearchStrategy[T], number: int, count: int) -> list[T]
 
     @seed(number)
     @settings(
-        max_examples=count * 4, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck), derandomize=False
+        max_examples=count * 4,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=False,
     )
     @given(strategy)
     def collect(example: T) -> None:

@@ -42,8 +42,13 @@ STRANGE: tuple[Any, ...] = (
 def target(place: Path, chance: random.Random) -> Lines:
     """A network of the corpus of the diagnosis."""
     found = str(hostile.made(chance.randrange(10**9), place))
-    more = chance.choice(([], [], ["--json"], ["--list"], ["--family"], ["--html", "new.html"], ["--fail-if", "findings.dead > 0"]))
-    return [["diagnose", found, *more], chance.choice((["diagnose", "net.safetensors", found], ["diagnose", str(place)]))]
+    more = chance.choice(
+        ([], [], ["--json"], ["--list"], ["--family"], ["--html", "new.html"], ["--fail-if", "findings.dead > 0"])
+    )
+    return [
+        ["diagnose", found, *more],
+        chance.choice((["diagnose", "net.safetensors", found], ["diagnose", str(place)])),
+    ]
 
 
 def config(place: Path, chance: random.Random) -> Lines:
@@ -51,7 +56,10 @@ def config(place: Path, chance: random.Random) -> Lines:
     shutil.copytree(place.parents[1] / "work" / "model", place / "model")
     file = place / "model" / "config.json"
     told = json.loads(file.read_text())
-    told |= {"model_type": chance.choice(("bert", "gpt2", "llama", "odd", "custom_code")), "num_hidden_layers": chance.choice((2, 10**9, -1, "x"))}
+    told |= {
+        "model_type": chance.choice(("bert", "gpt2", "llama", "odd", "custom_code")),
+        "num_hidden_layers": chance.choice((2, 10**9, -1, "x")),
+    }
     file.write_text(dumped(mutated(told, chance, chance.randrange(3))))
     folder = str(place / "model")
     return [["diagnose", f"transformers:{folder}"], ["diagnose", folder]]
@@ -69,24 +77,66 @@ def npy(header: str, content: bytes) -> bytes:
 def batch(place: Path, chance: random.Random) -> Lines:
     """Inputs of a network."""
     size = chance.choice((0, 3, 2**20, 2**34, 2**62, -4, 10**30))
-    descr = chance.choice(("'<f4'", "'|O'", "'<U9'", "'<c16'", "'|V8'", "[('a', '<f4')]", "'<M8[s]'", "'?'", "'<f2'", "'>f8'", "3", "__import__('os')"))
-    shape = chance.choice((f"({size},)", f"({size}, 4)", "()", f"({size}, {size})", "(1.5,)", "'x'", "(" * 300 + ")" * 300))
-    made = npy(f"{{'descr': {descr}, 'fortran_order': {chance.choice(('False', 'True', '7'))}, 'shape': {shape}}}", chance.randbytes(chance.randrange(99)))
+    descr = chance.choice(
+        (
+            "'<f4'",
+            "'|O'",
+            "'<U9'",
+            "'<c16'",
+            "'|V8'",
+            "[('a', '<f4')]",
+            "'<M8[s]'",
+            "'?'",
+            "'<f2'",
+            "'>f8'",
+            "3",
+            "__import__('os')",
+        )
+    )
+    shape = chance.choice(
+        (f"({size},)", f"({size}, 4)", "()", f"({size}, {size})", "(1.5,)", "'x'", "(" * 300 + ")" * 300)
+    )
+    made = npy(
+        f"{{'descr': {descr}, 'fortran_order': {chance.choice(('False', 'True', '7'))}, 'shape': {shape}}}",
+        chance.randbytes(chance.randrange(99)),
+    )
     strange = np.array([np.nan, np.inf, 1e30] * 4).reshape(3, 4)
     stream = io.BytesIO()
-    np.save(stream, chance.choice((strange, strange.astype(np.complex64), np.zeros((0, 4)), np.ones((2, 3, 4, 5)), np.array("x"), np.ones((3, 4), int))))
+    np.save(
+        stream,
+        chance.choice(
+            (
+                strange,
+                strange.astype(np.complex64),
+                np.zeros((0, 4)),
+                np.ones((2, 3, 4, 5)),
+                np.array("x"),
+                np.ones((3, 4), int),
+            )
+        ),
+    )
     kind = chance.randrange(5)
     if kind == 0:
         file = hostile.put(place / "batch.npy", made)
     elif kind == 1:
         file = hostile.put(place / "batch.npy", spoiled(stream.getvalue(), chance))
     elif kind == 2:
-        entries = {f"{chance.choice(('x', '../x', '', 'x/y', 'é'))}.npy": chance.choice((made, stream.getvalue(), bytes(2**24)))}
+        entries = {
+            f"{chance.choice(('x', '../x', '', 'x/y', 'é'))}.npy": chance.choice(
+                (made, stream.getvalue(), bytes(2**24))
+            )
+        }
         file = hostile.put(place / "batch.npz", archive(entries, chance))
     elif kind == 3:
-        file = chance.choice((hostile.bad_header, hostile.overlapping, hostile.strange_json, hostile.long_header))(place, chance)
+        file = chance.choice((hostile.bad_header, hostile.overlapping, hostile.strange_json, hostile.long_header))(
+            place, chance
+        )
     else:
-        tensors = {chance.choice(("x", "input_ids", "\x1b[31m", "self")): torch.full((3, 4), chance.choice((float("nan"), 1e38, 0.0)))}
+        tensors = {
+            chance.choice(("x", "input_ids", "\x1b[31m", "self")): torch.full(
+                (3, 4), chance.choice((float("nan"), 1e38, 0.0))
+            )
+        }
         file = hostile.put(place / "batch.safetensors", save(tensors))
     return [["diagnose", "train:model", "--batch", str(file)], ["diagnose", "net.safetensors", "--batch", str(file)]]
 
@@ -183,7 +233,20 @@ def spoiled(content: bytes, chance: random.Random) -> bytes:
     if way == 2:
         return bytes(some) * 2
     deep = chance.randrange(1000, 100_000)
-    return chance.choice((b"", b"[]", b"{}", b"null", b"[" * deep, b'{"a":' * deep, chance.randbytes(99), b"\xff\xfe", b"\0" * 99, b"9" * deep))
+    return chance.choice(
+        (
+            b"",
+            b"[]",
+            b"{}",
+            b"null",
+            b"[" * deep,
+            b'{"a":' * deep,
+            chance.randbytes(99),
+            b"\xff\xfe",
+            b"\0" * 99,
+            b"9" * deep,
+        )
+    )
 
 
 def saved(place: Path, chance: random.Random) -> Lines:
@@ -220,8 +283,10 @@ def output(place: Path, chance: random.Random) -> Lines:
 
 #: Lines that stand at the end of a study file that is right, or in place of all of it.
 ENDINGS = (
-    "def f(:", "raise KeyError('mine')", "raise SystemExit(3)", "import sys; sys.exit('mine')", "raise RecursionError", "raise MemoryError",
-    "study = 3", "studies = ()", "studies = (study, study)", "studies = [study, None]", "study = None", "del study", "1/0", "import no_such_module",
+    "def f(:", "raise KeyError('mine')", "raise SystemExit(3)", "import sys; sys.exit('mine')",
+        "raise RecursionError", "raise MemoryError",
+    "study = 3", "studies = ()", "studies = (study, study)", "studies = [study, None]", "study = None",
+    "del study", "1/0", "import no_such_module",
     "from . import x", "study = Study", "def g(): return g()\ng()", "print('\\x1b[31mred')", "raise Exception('\\x1b[31mred\\nblue')",
     "raise ValueError('x' * 100000)", "raise BaseException('mine')", "class E(Exception):\n    def __str__(self): raise E\nraise E",
     "import dataclasses; study = dataclasses.replace(study, name='../../x')",
@@ -267,10 +332,12 @@ def study(place: Path, chance: random.Random) -> Lines:
 
 #: What a function of the user returns, or does.
 RESULTS = (
-    "return None", "return 3", "raise KeyError('mine')", "raise SystemExit(3)", "raise MemoryError", "raise RecursionError", "return function()",
+    "return None", "return 3", "raise KeyError('mine')", "raise SystemExit(3)", "raise MemoryError",
+    "raise RecursionError", "return function()",
     "return function", "return []", "return [(1,)]", "return [(1, 2, 3, 4)]", "return [(k, float('nan')) for k in range(1, 9)]",
     "return [(-k, 0.5) for k in range(9)]", "return [(k, 7.0) for k in range(1, 9)]", "return [(1, 0.5)] * 9", "return [('a', 'b')]",
-    "return [(k, 0.1 * (k % 3)) for k in range(1, 40)]", "return [(k, True) for k in range(1, 9)]", "return [(2**70, 0.5)]", "yield 1, None",
+    "return [(k, 0.1 * (k % 3)) for k in range(1, 40)]", "return [(k, True) for k in range(1, 9)]",
+    "return [(2**70, 0.5)]", "yield 1, None",
     "yield from ()", "raise Exception('\\x1b[31mred\\nblue')", "raise BaseException('mine')", "return torch.nn.Identity()",
     "return torch.nn.Module", "return torch.nn.Sequential()", "return torch.nn.Sequential(*[torch.nn.Linear(4, 4)] * 4)",
     "return torch.nn.Sequential(*(torch.nn.LazyLinear(4) for _ in range(4)))",
@@ -291,8 +358,19 @@ def function(place: Path, chance: random.Random) -> Lines:
     top = chance.choice(("", "", "", "raise KeyError('mine')", "def f(:", "raise SystemExit(3)", "import no_such"))
     text = f"import torch\n{top}\n\n\ndef function(**options):\n    {body}\n"
     file = hostile.put(place / "theirs.py", text.encode())
-    predict = ["--budget", "10000", "--learning-rate", "0.1", "--weight-decay", "0.1", *chance.choice(([], ["--json"], ["--steps", "20"]))]
-    return [["l2", "predict", f"{file}:function", *predict], ["diagnose", f"{file}:function", *chance.choice(([], ["--batch", "batch.npy"]))]]
+    predict = [
+        "--budget",
+        "10000",
+        "--learning-rate",
+        "0.1",
+        "--weight-decay",
+        "0.1",
+        *chance.choice(([], ["--json"], ["--steps", "20"])),
+    ]
+    return [
+        ["l2", "predict", f"{file}:function", *predict],
+        ["diagnose", f"{file}:function", *chance.choice(([], ["--batch", "batch.npy"]))],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------------- data
@@ -317,10 +395,16 @@ def data(place: Path, chance: random.Random) -> Lines:
                 with path.open("wb") as stream:
                     stream.truncate(file.size)  # of the right size, and all zeros
             elif way == 4:
-                hostile.put(path.with_name(path.name + ".gz"), chance.choice((b"\x1f\x8b" + chance.randbytes(50), b"", b"x")))
+                hostile.put(
+                    path.with_name(path.name + ".gz"), chance.choice((b"\x1f\x8b" + chance.randbytes(50), b"", b"x"))
+                )
             elif way == 5:
                 os.mkfifo(path)
-    return [["data", "check", "--data-dir", str(place)], ["data", "list", "--data-dir", str(place), "--json"], ["data", "check", "mnist", "--data-dir", str(place), "--json"]]
+    return [
+        ["data", "check", "--data-dir", str(place)],
+        ["data", "list", "--data-dir", str(place), "--json"],
+        ["data", "check", "mnist", "--data-dir", str(place), "--json"],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------- the corpus

@@ -14,11 +14,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 from safetensors import SafetensorError
@@ -26,6 +26,7 @@ from safetensors.numpy import load, save
 
 from tests.fuzz.drawing import distinct_of
 from tests.fuzz.findings import Finding, judged, typed
+from tests.fuzz.lines import commands
 from tests.fuzz.sandbox import remove
 from tests.fuzz.server import Server
 from tests.fuzz.studies import DEPTHS, STEPS, Constants, write_study
@@ -126,7 +127,7 @@ class History:
         self.findings: list[Finding] = []
         self.write()
         (self.root / "secret").write_text("secret\n")
-        self.kept = {self.root / "secret": "secret\n"}
+        self.kept: dict[Path, bytes] = {self.root / "secret": b"secret\n"}
 
     @property
     def asked(self) -> tuple[Any, ...]:
@@ -173,7 +174,8 @@ class History:
 
     def report(self) -> None:
         """Draw the report again."""
-        answer = self.command(["report", "out", "--json"])
+        named = ["--study", f"{self.name}.py"] if takes_a_study() else []
+        answer = self.command(["report", "out", *named, "--json"])
         if answer["status"] == 0:
             self.part()
         elif self.ended and not self.rough and not self.damaged and self.begun == self.ended:
@@ -182,9 +184,7 @@ class History:
     def damage(self, number: int, way: str) -> None:
         """Do something to one of the files."""
         files = sorted(
-            path
-            for path in self.out.rglob("*")
-            if path.is_file() and not path.is_symlink() and path not in self.kept
+            path for path in self.out.rglob("*") if path.is_file() and not path.is_symlink() and path not in self.kept
         )
         if not files:
             return
@@ -194,7 +194,11 @@ class History:
         if way == "delete":
             file.unlink()
         elif way == "drop":
-            own = [path for path in (file.parent, file) if path != self.out and not any(k.is_relative_to(path) for k in self.kept)]
+            own = [
+                path
+                for path in (file.parent, file)
+                if path != self.out and not any(k.is_relative_to(path) for k in self.kept)
+            ]
             remove(own[0])
         elif way == "folder":
             file.unlink()
@@ -243,7 +247,7 @@ class History:
         if self.out.is_dir() and not path.exists() and not path.is_symlink():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("mine\n")
-            self.kept[path] = "mine\n"
+            self.kept[path] = b"mine\n"
 
     def foreign(self) -> None:
         """Run another study into the same folder, which is not its own."""
@@ -261,7 +265,11 @@ class History:
 
     def command(self, words: list[str], kill: int | None = None) -> dict[str, Any]:
         """Run a command line, and see that it ends well and harms nothing."""
-        environment = {"HOME": str(self.root / "home"), "TMPDIR": str(self.root / "tmp"), "DEEPLIMIT_CHECKPOINT_SECONDS": "0"}
+        environment = {
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "DEEPLIMIT_CHECKPOINT_SECONDS": "0",
+        }
         sources = {path: path.read_bytes() for path in self.work.glob("*.py")}
         answer = self.server.ask(words, cwd=self.work, root=self.root, environment=environment, kill=kill)
         if self.say:
@@ -271,12 +279,12 @@ class History:
             self.findings += judged(answer, repeat)
         for path, content in {**self.kept, **sources}.items():
             there = path.read_bytes() if path.is_file() else b""
-            if there != (content.encode() if isinstance(content, str) else content):
+            if there != content:
                 self.wrong("harmed", f"changed {path.relative_to(self.root)}")
         for note, path in answer["notes"]:
             if note == "ran" and os.path.dirname(path) != str(self.work):
                 self.wrong("code", f"{words[0]} ran {os.path.relpath(path, self.root)}")
-        if words[0] == "report" and any(note == "ran" for note, _ in answer["notes"]):
+        if words[0] == "report" and "--study" not in words and any(note == "ran" for note, _ in answer["notes"]):
             self.wrong("code", "report ran a study file that nobody named")
         return answer
 
@@ -333,6 +341,13 @@ class History:
         return ", ".join(kinds) or "no damage"
 
 
+@cache
+def takes_a_study() -> bool:
+    """Whether `report` runs the code of a study file only where its option --study names one."""
+    report = next(command for command in commands() if command.path == ("report",))
+    return any("--study" in parameter.options for parameter in report.parameters)
+
+
 def anonymous(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Rows with the seeds counted from 0."""
     seeds = {number: index for index, number in enumerate(sorted({row[1] for row in rows}))}
@@ -368,7 +383,9 @@ def histories(draw: st.DrawFn) -> list[Step]:
 
 def _step(draw: st.DrawFn, chance: Random) -> Step:
     """One step."""
-    kind = chance.choice(("run", "run", "kill", "damage", "damage", "damage", "edit", "option", "stray", "other", "other"))
+    kind = chance.choice(
+        ("run", "run", "kill", "damage", "damage", "damage", "edit", "option", "stray", "other", "other")
+    )
     steps: dict[str, Callable[[], Step]] = {
         "run": lambda: ["run"],
         "kill": lambda: ["kill", draw(NUMBERS)],

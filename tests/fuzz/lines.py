@@ -35,11 +35,14 @@ TEXTS = (
 )  # fmt: skip
 PATHS = (
     "net.safetensors", "other.safetensors", "-dash.safetensors", "./-dash.safetensors", "ünï [x].safetensors", "nan.safetensors",
-    "zeros.safetensors", "empty.safetensors", "run8.safetensors", "run16.safetensors", "run32.safetensors", "net.pt", "old.pth", "evil.pt",
+    "zeros.safetensors", "empty.safetensors", "run8.safetensors", "run16.safetensors", "run32.safetensors",
+    "net.pt", "old.pth", "evil.pt",
     "net.onnx", "model", "model/config.json", "steps", "batch.npy", "batch.npz", "object.npy", "batch.safetensors", "saved.json",
     "list.json", "mine.py", "another.py", "bad.py", "raising.py", "none.py", "null.py", "latin.py", "train.py", "json.py", "text.txt",
-    "page.html", "ours.html", "full", "full/mine.txt", "ex[1]", "ex[1]/new", "with space", "link", "link.html", "loop", "dangling", "zero",
-    "null", "fifo", "o1", "o2", "o3", "o4", "out", "out/", "sent", "out/runs", "out/deeplimit.json", "out/study/mine.py", "sent/study/mine.py",
+    "page.html", "ours.html", "full", "full/mine.txt", "ex[1]", "ex[1]/new", "with space", "link",
+    "link.html", "loop", "dangling", "zero",
+    "null", "fifo", "o1", "o2", "o3", "o4", "out", "out/", "sent", "out/runs", "out/deeplimit.json",
+    "out/study/mine.py", "sent/study/mine.py",
     "new", "new/deep/er", "new.html", "no/such/page.html", "/dev/null", "/dev/zero", "/dev/stdin", "/dev/full", "/proc/self/mem",
     "/proc/self/environ", "/no/such", "../work/net.safetensors", "../work", "net.safetensors/", "net.safetensors/x", ".", "..", "", "-",
 )  # fmt: skip
@@ -60,7 +63,8 @@ FITTING: dict[str, tuple[str, ...]] = {
         "transformers:gpt2", "train:model", "train.py:model", "net.pt", "net.onnx", "evil.pt", "nan.safetensors", "zeros.safetensors",
         "train:number", "train:raising", "train:leaving", "raising:x", "json:x", "transformers:", "timm:",
     ),
-    "function": ("train:train", "train.py:train", "train:raising", "train:wrong", "train:empty", "train:leaving", "train:number", "no:no"),
+    "function": ("train:train", "train.py:train", "train:raising", "train:wrong", "train:empty",
+        "train:leaving", "train:number", "no:no"),
     "html": ("new.html", "ours.html", "page.html", "net.safetensors"),
     "out": ("new", "out", "results/mine-quick", "ex[1]/o"),
     "directory": ("out", "sent", "o1", "o2", "new"),
@@ -69,7 +73,8 @@ FITTING: dict[str, tuple[str, ...]] = {
     "names": ("mnist", "cifar10", "fashion-mnist", "all"),
     "group": ("encoder.layer", "h"),
     "role": ("mlp.up.weight", "attention.weight"),
-    "fail_if": ("weights == rough", "findings.dead > 0", "max(update_ratio) > 0.5 and not weights == smooth", "x" * 500, "(" * 500, "a ==", "1/0"),
+    "fail_if": ("weights == rough", "findings.dead > 0", "max(update_ratio) > 0.5 and not weights == smooth",
+        "x" * 500, "(" * 500, "a ==", "1/0"),
     "convention": ("house", "torch-sgd", "torch-adamw", "lewkowycz2020"),
     "source": ("house", "torch-sgd", "torch-adamw", "lewkowycz2020"),
     "target": ("house", "torch-sgd", "torch-adamw", "lewkowycz2020"),
@@ -199,10 +204,8 @@ def _part(draw: st.DrawFn, chance: Random, parameter: Parameter, hostile: float)
     words: list[str] = []
     for _ in range(count):
         fitting = FITTING.get(parameter.name)
-        if fitting and chance.random() >= hostile:
-            value = chance.choice(fitting)
-        else:
-            value = draw(HOSTILE.get(parameter.kind, HOSTILE["str"]))
+        fits = fitting and chance.random() >= hostile
+        value = chance.choice(fitting) if fitting and fits else draw(HOSTILE.get(parameter.kind, HOSTILE["str"]))
         joined = [f"{option}={value}"] if chance.random() < 0.25 else [option, value]
         words += joined if parameter.is_option else [value]
     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -172,7 +173,12 @@ class Sandbox:
         (work / "zero").symlink_to("/dev/zero")
         (work / "null").symlink_to("/dev/null")
         os.mkfifo(work / "fifo")
-        for name, content in (("o1", "[]"), ("o2", '{"format": 99}'), ("o3", '{"request": {"kind": "file"}}'), ("o4", "")):
+        for name, content in (
+            ("o1", "[]"),
+            ("o2", '{"format": 99}'),
+            ("o3", '{"request": {"kind": "file"}}'),
+            ("o4", ""),
+        ):
             (work / name).mkdir()
             (work / name / "deeplimit.json").write_text(content)
 
@@ -278,10 +284,10 @@ class Sandbox:
         if inner.split("/")[0] == "results" or name.startswith(("home/", "data/")) or path in told or inner in told:
             return True
         values = [w.partition("=")[2] if w.startswith("--") and "=" in w else w for w in words]
-        html = [b for a, b in zip(words, words[1:], strict=False) if a == "--html"]
+        html = [b for a, b in itertools.pairwise(words) if a == "--html"]
         html += [w.partition("=")[2] for w in words if w.startswith("--html=")]
         folders = {self.resolved(value) for value in values if value and value not in html}
-        above = any(folder and path.startswith(folder + "/") or path == folder for folder in folders)
+        above = any((folder and path.startswith(folder + "/")) or path == folder for folder in folders)
         # A folder above an output that is named; and the page itself.
         below = any(folder.startswith(path + "/") for folder in folders)
         return above or below or any(path == self.resolved(value) for value in html)
@@ -296,7 +302,9 @@ class Sandbox:
             for kind, path in answer["notes"]
             if kind == "ran" and path not in named and (path in canaries or os.path.dirname(path) != str(self.work))
         ]
-        marks = [mark.name for mark in self.marks.iterdir() if not mark.name.startswith(("shadow", "report", "auto_map"))]
+        marks = [
+            mark.name for mark in self.marks.iterdir() if not mark.name.startswith(("shadow", "report", "auto_map"))
+        ]
         return [
             Finding("code", f"ran {os.path.relpath(path, self.root)}", "", repeat) for path in dict.fromkeys(strange)
         ] + [Finding("code", f"mark of {name}", "", repeat) for name in marks]

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fuzz.findings import judged
 from tests.fuzz.folders import History
+from tests.fuzz.studies import Constants
 
 HARMS = {
     "hang": "while True: pass",
@@ -53,7 +54,15 @@ def test_nothing_outside_of_the_sandbox_can_be_written(place, sandbox):
 def test_rows_of_another_time_are_seen(server, tmp_path):
     history = History(tmp_path / "root", server, [["run"]])
     assert history.play() == []
-    history.write = lambda: None  # the study stays, what is expected of it does not
-    history.edit(0)
+    history.constants = Constants(helper=1)  # the study stays, what is expected of it does not
     history.run()
     assert {finding.kind for finding in history.findings} == {"stale"}
+
+
+def test_a_study_uses_its_own_helper(server, tmp_path):
+    history = History(tmp_path / "root", server, [])
+    history.constants = Constants(helper=99)
+    history.write()
+    history.run()
+    assert history.findings == []
+    assert max(row[3] for row in history.rows()) == max(row[3] for row in Constants(helper=99).rows())

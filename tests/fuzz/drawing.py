@@ -16,7 +16,7 @@ def distinct_of(strategy: SearchStrategy[T], number: int, count: int) -> list[T]
 
     @seed(number)
     @settings(
-        max_examples=count * 4,
+        max_examples=count * 3,
         phases=[Phase.generate],
         database=None,
         suppress_health_check=list(HealthCheck),

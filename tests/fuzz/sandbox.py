@@ -296,11 +296,16 @@ class Sandbox:
         """Code that ran although no word of the command line names its file."""
         named = {self.resolved(word) for word in words} | {self.resolved(word.rpartition(":")[0]) for word in words}
         named |= {self.resolved(word.split(":")[0].split(".")[0] + ".py") for word in words if ":" in word}
+        beside = {
+            os.path.dirname(path) for path in named if path.endswith(".py") and words[:1] in (["study"], ["report"])
+        }
         canaries = {str(self.work / f"{name}.py") for name in SHADOWS}
         strange = [
             path
             for kind, path in answer["notes"]
-            if kind == "ran" and path not in named and (path in canaries or os.path.dirname(path) != str(self.work))
+            if kind == "ran"
+            and path not in named
+            and (path in canaries or os.path.dirname(path) not in {str(self.work), *beside})
         ]
         marks = [
             mark.name for mark in self.marks.iterdir() if not mark.name.startswith(("shadow", "report", "auto_map"))

@@ -66,12 +66,7 @@ COMMON = ("/dev/null", "/dev/shm", "/proc/self", "/dev/tty")
 
 
 class Server:
-    """The warm process.
-
-    >>> with Server() as server:  # doctest: +SKIP
-    ...     server.ask(["list"], cwd="/tmp/x", root="/tmp/x")["status"]
-    0
-    """
+    """The warm process, to be used in a `with`."""
 
     def __enter__(self) -> Self:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "MPLBACKEND": "Agg"}

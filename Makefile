@@ -1,6 +1,8 @@
 # `make reproduce` and `make test` do the set-up they need; both work on a fresh clone.
 PYTHON ?= python3
 KILLS ?= 50
+FUZZ ?= 10000
+SEED ?= 0
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 OUT := results/marion2024-quick
@@ -31,7 +33,7 @@ define where
 	@echo "-- the command is $(BIN)/deeplimit; to call it deeplimit: source $(BIN)/activate"
 endef
 
-.PHONY: help cpu install reproduce test format kills sanitize clean
+.PHONY: help cpu install reproduce test format kills fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 help:  ## say what each target does
@@ -61,6 +63,9 @@ format: .venv/installed-dev  ## format the code and mend what ruff can mend
 
 kills: .venv/installed-dev  ## kill a quick run KILLS times (50) at random moments and compare its rows with an undisturbed run
 	$(call stage,kills,$(BIN)/pytest tests/test_resume.py --kills $(KILLS))
+
+fuzz: .venv/installed-dev  ## try FUZZ command lines (10000), a fifth as many damaged folders, three tenths as many hostile files, from SEED (0) on
+	$(call stage,fuzz,$(BIN)/pytest tests/fuzz -n 2 --fuzz $(FUZZ) --fuzz-seed $(SEED))
 
 # Needs a C++ compiler, and neither PyTorch nor the package. An instruction set that the machine lacks counts as skipped.
 sanitize: .venv/build  ## run the C++ tests per instruction set under SANITIZE (address,undefined; thread; empty: none)

@@ -10,3 +10,5 @@ hypothesis.settings.load_profile("deeplimit")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how often test_resume.py kills a run (make kills: 50)")
+    parser.addoption("--fuzz", type=int, default=40, help="how many command lines tests/fuzz draws (make fuzz: 10000)")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="the first seed of what tests/fuzz draws")

@@ -175,6 +175,11 @@ def _(place):
     assert place.call("list")[0] == 0
 
 
+@row("demo DIR")
+def _(place):
+    assert place.call("demo", place.folder / "demo")[0] == 0
+
+
 @row("engines")
 def _(place):
     assert place.call("engines")[0] == 0

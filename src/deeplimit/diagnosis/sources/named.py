@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from deeplimit import checks
-from deeplimit.diagnosis.sources.folder import WEIGHTS
+from deeplimit.diagnosis.sources.folder import WEIGHTS, FolderSource
 from deeplimit.diagnosis.sources.module import ModuleSource
 from deeplimit.diagnosis.sources.reading import bad, json_file
+from deeplimit.diagnosis.sources.safetensor_file import SafetensorsSource
 from deeplimit.diagnosis.sources.source import Source
 from deeplimit.failures import users_code
 from deeplimit.loading import load_function
@@ -22,6 +23,7 @@ from deeplimit.loading import load_function
 LIBRARIES = ("timm", "transformers")
 _FETCH = "nothing is downloaded without --download"
 _FETCHED = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
+_COUNTS = re.compile(r"(layers?|blocks?|depth)$")
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -86,6 +88,11 @@ def _harmless(folder: Path, title: str) -> Mapping[str, Any]:
     if not any((folder / weights).is_file() for weights in WEIGHTS[:2]):
         found = f"none; the target {folder} is whatever weights it has, read without running code"
         raise bad(title, f"{WEIGHTS[0]} or its shards in {folder}", found)
+    held = len(FolderSource(folder, SafetensorsSource).shapes)
+    for key, value in _entries(config):
+        # The library would build them all, whatever the weights hold.
+        if _COUNTS.search(key) and isinstance(value, int) and value > held:
+            raise bad(title, f"a {key} that its {held} tensors can be of", f"{value} in its config.json")
     return config
 
 

@@ -125,10 +125,7 @@ def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
 def _zero(observed: Sequence[Observed], group: Group, known: Sequence[Finding]) -> Iterator[Finding]:
     """Parts that write to the stream with weights that are 0, in blocks that are not smaller than those nearby, since these are 0 too."""
     norms = {one.profile.name: one.profile.curves["norm"] for one in observed if one.profile.view == "raw"}
-    writers: dict[str, list[Role]] = collections.defaultdict(list)
-    for role in group.roles:
-        if role.use in ("writes", "stream", "bias", "gain", "scale"):
-            writers[_outlet(role) if role.part == "norm" else role.part].append(role)
+    writers = _writers(group)
     for where, roles in writers.items():
         dead = {block for one in known if one.kind == "dead" and one.where == where for block in one.blocks}
         rows = enumerate(zip(*(norms[role.name] for role in roles), strict=True))
@@ -136,6 +133,15 @@ def _zero(observed: Sequence[Observed], group: Group, known: Sequence[Finding]) 
         if blocks and any(role.use != "bias" for role in roles):
             said = f"{where} of {listed('block', blocks)} adds nothing to the stream: every weight that it writes with is 0"
             yield Finding("dead", blocks, where, said, VOID / SIZE)
+
+
+def _writers(group: Group) -> dict[str, list[Role]]:
+    """Part -> the roles by which it writes to the stream."""
+    writers: dict[str, list[Role]] = collections.defaultdict(list)
+    for role in group.roles:
+        if role.use in ("writes", "stream", "bias", "gain", "scale"):
+            writers[_outlet(role) if role.part == "norm" else role.part].append(role)
+    return writers
 
 
 def _is_of_stream(one: Observed) -> bool:

@@ -271,7 +271,11 @@ def test_a_directory_of_an_older_version_goes_on_and_its_runs_are_computed_again
 def test_a_directory_that_is_newer_or_not_ours_is_refused_by_every_command(call, out, marker):
     (out / "deeplimit.json").write_text(marker)
     before = everything(out)
-    for words in (("study", FLOW, "--out", out), ("study", FLOW, "--out", out, "--dry-run"), ("report", out, "--study", FLOW)):
+    for words in (
+        ("study", FLOW, "--out", out),
+        ("study", FLOW, "--out", out, "--dry-run"),
+        ("report", out, "--study", FLOW),
+    ):
         status, printed, errors = call(*words)
         assert (status, printed) == (2, "")
         assert errors.startswith(f"deeplimit: output {out}: expected ")

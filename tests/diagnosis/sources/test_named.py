@@ -234,3 +234,15 @@ def test_a_function_must_return_a_module(tmp_path, monkeypatch):
         match=r"mine\.py:broken: expected a function that returns .*: ZeroDivisionError.* \(mine\.py, line 4\)",
     ):
         from_function("mine.py:broken")
+
+
+def test_a_configuration_of_more_layers_than_the_weights_can_be_of_is_refused(tmp_path):
+    transformers.AutoModel.from_config(SMALL["bert"]).save_pretrained(tmp_path)
+    assert from_transformers(str(tmp_path)).shapes
+    config = json.loads((tmp_path / "config.json").read_text())
+    for layers in (10**9, 10**30):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+        with pytest.raises(
+            InputError, match=rf"expected a num_hidden_layers that its \d+ tensors can be of, found {layers} in"
+        ):
+            from_transformers(str(tmp_path))

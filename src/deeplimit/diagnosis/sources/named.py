@@ -24,7 +24,7 @@ LIBRARIES = ("timm", "transformers")
 _FETCH = "nothing is downloaded without --download"
 _FETCHED = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
 _COUNTS = re.compile(r"(layers?|blocks?|depth)$")
-_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def from_function(text: str) -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -252,12 +251,13 @@ def bench(
 ) -> None:
     """Measure what a layer costs, beside plain PyTorch and JAX, and a training step."""
     from deeplimit import bench as benchmark
+    from deeplimit.machine import processors
 
     if list_:
         _print_sheet(benchmark.cases_sheet())
         return
     names = tuple(name for name in contestants.split(",") if name)
-    options = benchmark.Options(_only(only, more), names, rounds, _processors() if threads is None else threads)
+    options = benchmark.Options(_only(only, more), names, rounds, processors() if threads is None else threads)
     found = benchmark.read(saved) if saved else benchmark.bench(options, say=lambda text: _say(text, sys.stderr))
     if json or markdown:
         _say(found.json() if json else benchmark.markdown(found))
@@ -557,16 +557,13 @@ def l2_convert(
     _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
 
 
-def _processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _workers(asked: int | None, threads: int, device: str) -> int:
     """The number of processes: what was asked for, else one per `threads` processors, and one alone on an accelerator."""
+    from deeplimit.machine import processors
+
     if asked is not None or device != "cpu" or threads < 1:
         return 1 if asked is None else asked
-    return max(1, _processors() // threads)
+    return max(1, processors() // threads)
 
 
 @dataclass(frozen=True)
@@ -591,8 +588,12 @@ def _serve(subject: Subject, request: Request, *, out: Path, execution: Executio
 
     if look.dry_run:
         studies = subject.select(request.only).studies
-        parts = expectations(studies, request, out=out, execution=execution)
+        parts = expectations(
+            studies, request, out=out, execution=execution, say=lambda text: _say(f"note: {text}", sys.stderr)
+        )
         _print_table(_expected(parts), look)
+        if parts[-1][1].lack:
+            raise InputError(parts[-1][1].lack)
         if any(need.unknown for _, need in parts):
             _say("runs without a time lack something that they need here, data most often", sys.stderr)
         return 0
@@ -788,6 +789,10 @@ class Lines:
         left = f", {_time(self.pace.seconds_left)} left" if self.pace.finished < self.pace.count else ""
         _say(f"[{self.pace.finished}/{self.pace.count}] {text}{left}", stream=sys.stderr)
 
+    def note(self, text: str) -> None:
+        """Say it."""
+        _say(f"note: {text}", stream=sys.stderr)
+
     def end(self) -> None:
         """Say nothing."""
 
@@ -824,6 +829,10 @@ class Bars:
     def _show(self, name: str) -> None:
         text = f"[{self.pace.finished}/{self.pace.count}] {name}".replace("[", r"\[")
         self.progress.update(self.bar, completed=self.pace.fraction, description=text)
+
+    def note(self, text: str) -> None:
+        """Say it before the bar is there."""
+        _say(f"note: {text}", stream=sys.stderr)
 
     def end(self) -> None:
         """Take the bar away."""

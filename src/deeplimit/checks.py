@@ -138,6 +138,22 @@ def among(known: Iterable[str]) -> Check:
     return lambda name, value: one_of(name, value, names)
 
 
+def sizes(count: int | None = None) -> Check:
+    """The check for a tuple of integers of at least 1, of so many where a number is given."""
+
+    def checked(name: str, values: Any) -> Any:
+        if count is not None and len(sequence(name, values)) != count:
+            raise InputError(f"{name}: expected {count} sizes, found {brief(values)}")
+        return each(positive_int)(name, values)
+
+    return checked
+
+
+def seed(name: str, value: object) -> int:
+    """Return `value` when it is an integer that every generator takes as a seed."""
+    return integer(name, value, least=0, most=2**63 - 1)
+
+
 def instance(kind: type | UnionType, wanted: str) -> Check:
     """The check for an object of a class, which `wanted` describes."""
 
@@ -148,6 +164,13 @@ def instance(kind: type | UnionType, wanted: str) -> Check:
         return value
 
     return checked
+
+
+def text(name: str, value: Any) -> Any:
+    """Return `value` when it is text that is not empty."""
+    if not (isinstance(value, str) and value):
+        raise InputError(f"{name}: expected a text, found {brief(value)}")
+    return value
 
 
 def function(name: str, value: Any) -> Any:

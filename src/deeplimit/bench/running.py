@@ -23,6 +23,8 @@ MATRIX = 1024
 MATMUL = "matmul"
 #: Numbers that a series needs for an exponent: with fewer, its interval says nothing.
 FIT = 5
+#: Rounds at most: an interval of a median needs a few dozen.
+MOST_ROUNDS = 10_000
 #: Packages whose versions the times depend on, where they are installed.
 PACKAGES = ("torch", "triton", "jax", "jaxlib", "numpy")
 
@@ -50,7 +52,7 @@ class Options:
         """Refuse numbers below 1."""
         checks.positive_int("threads", self.threads)
         if self.rounds is not None:
-            checks.positive_int("rounds", self.rounds)
+            checks.integer("rounds", self.rounds, 1, MOST_ROUNDS)
 
 
 def bench(options: Options, *, say: Callable[[str], None] = lambda text: None, clock: Clock | None = None) -> Report:

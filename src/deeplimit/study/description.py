@@ -7,18 +7,19 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from deeplimit import checks
+from deeplimit.claims import Claim
+from deeplimit.figures import Figure
 from deeplimit.records import Label, Task
 from deeplimit.study.settings import TIERS, Settings, Tiered
 
 if TYPE_CHECKING:
-    from deeplimit.claims import Claim
     from deeplimit.data import Augmentation, Pairs
     from deeplimit.draws import Draw
-    from deeplimit.figures import Figure
     from deeplimit.measures import Comparison, Measure
     from deeplimit.networks import Network
     from deeplimit.training import Batches, Decay, EpochStop, LossFunction, Optimizer
@@ -83,8 +84,12 @@ class Study:
 
     def __post_init__(self) -> None:
         """Refuse what no tier could run."""
-        if not NAME.fullmatch(self.name):
+        if not NAME.fullmatch(checks.text("study", self.name)):
             raise checks.InputError(f"study: expected a name of letters, digits, dots and dashes, found {self.name!r}")
+        try:
+            self._check_fields()
+        except checks.InputError as problem:
+            raise self._error(str(problem)) from problem
         if (self.tasks is None) == (self.network is None):
             raise self._error("expected either a network or tasks, found " + ("both" if self.tasks else "neither"))
         lacking = [name for name in ("data", "optimizer", "iterations") if getattr(self, name) is None]
@@ -99,6 +104,29 @@ class Study:
             raise self._error(
                 "lockstep: expected a grid with the axis depth, found " + (", ".join(self.grid) or "none")
             )
+
+    def _check_fields(self) -> None:
+        """Each field by itself, and that what differs from tier to tier has a value at each."""
+        checks.fields(
+            self,
+            grid=checks.instance(Mapping, "a mapping axis -> values"),
+            seeds=checks.each(checks.seed),
+            tasks=checks.optional(checks.function),
+            figures=checks.each(checks.instance(Figure, "a Figure")),
+            claims=checks.each(checks.instance(Claim, "a Claim")),
+            tiers=checks.each(checks.among(TIERS)),
+        )
+        for tier in self.tiers:
+            for name in (part.name for part in dataclasses.fields(self)):
+                with _named(name):
+                    Settings(tier).pick(getattr(self, name))
+            Settings(tier, Settings(tier).pick(self.replicates), Settings(tier).pick(self.dtypes))
+            for axis, values in self.grid.items():
+                with _named(f"grid: {axis}"):
+                    _labelled(Settings(tier).pick(values))
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise checks.InputError(f"seeds: expected different ones, found {twice[0]} twice")
 
     def settings(self, tier: str, seeds: int | None = None, *, dtype: str | None = None) -> Settings:
         """What the study is run with at a tier, where `seeds` and `dtype` replace its own replicates and precisions."""
@@ -189,11 +217,22 @@ class Study:
         return value(**{name: values[name] for name in named})
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let an error say which part of the study it is about."""
+    try:
+        yield
+    except checks.InputError as problem:
+        raise checks.InputError(f"{name}: {problem}") from problem
+
+
 def _labelled(values: Any) -> dict[Label, Any]:
     """Values by the label that stands in the rows: numbers and text for themselves, a dict as it is, others by their text."""
     if isinstance(values, Mapping):
         return dict(values)
-    items = values if isinstance(values, Sequence) and not isinstance(values, str) else (values,)
+    if isinstance(values, str):
+        raise checks.InputError(f"expected a tuple of values such as ({values!r},), found {values!r}")
+    items = values if isinstance(values, Sequence) else (values,)
     return {item if isinstance(item, str | int | float) else str(item): item for item in items}
 
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deeplimit import checks
 from deeplimit.data import Augmentation, Pairs
+from deeplimit.data.pairs import PAIRS
 from deeplimit.draws import Draw, NamedDraw
 from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View, accuracy_of
+from deeplimit.measures.measure import SCHEDULE
 from deeplimit.networks import Network
 from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.records.identity import LATER
@@ -34,6 +36,24 @@ if TYPE_CHECKING:
 
 Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 """Iteration, depth, quantity, index, values by member (None for members that had diverged)."""
+
+
+PARTS: dict[str, checks.Check] = {
+    "networks": checks.each(checks.instance(Network, "a network such as ResidualStack(…)")),
+    "data": PAIRS,
+    "optimizer": checks.instance(Optimizer, "an optimiser such as SGD(0.1)"),
+    "iterations": checks.count,
+    "measures": checks.each(checks.instance(Measure | Comparison, "a measure such as Loss()")),
+    "seeds": checks.each(checks.seed),
+    "loss": checks.function,
+    "draw": checks.instance(Draw, "a draw such as NamedDraw()"),
+    "batches": checks.optional(checks.instance(Batches, "mini-batches such as Batches(32)")),
+    "stop": checks.optional(checks.instance(EpochStop, "a rule such as EpochStop(1e-3)")),
+    "decay": checks.optional(checks.instance(Decay, "a decay such as CosineDecay(10)")),
+    "rule": checks.optional(checks.instance(Rule, "a rule such as RobustRule()")),
+    "augmentation": checks.optional(checks.instance(Augmentation, "an augmentation such as Flip()")),
+}
+"""The checks of a training run's parts."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +110,15 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         """Refuse networks of equal depth, an empty ensemble and an unknown precision."""
+        checks.fields(self, **PARTS)
+        for measure in self.measures:
+            SCHEDULE(f"at of {type(measure).__name__}", measure.at)
         if not self.seeds or not self.networks:
             raise checks.InputError(
                 f"run: expected at least one network and one seed, found {len(self.networks)} and {len(self.seeds)}"
             )
         if len({network.depth for network in self.networks}) < len(self.networks):
             raise checks.InputError(f"networks: expected different depths, found {[n.depth for n in self.networks]}")
-        if self.iterations < 0:
-            raise checks.InputError(f"iterations: expected a number of at least 0, found {self.iterations}")
         checks.one_of("dtype", self.dtype, ("float32", "float64"))
 
     def run(self, context: Context) -> Iterator[Row]:

@@ -43,8 +43,7 @@ class Setting:
     def __post_init__(self) -> None:
         """Refuse numbers that no training has."""
         checks.positive("learning_rate", self.learning_rate)
-        if not 0 <= self.momentum < 1:
-            raise checks.InputError(f"momentum: expected a number from 0 on and below 1, found {self.momentum}")
+        checks.below_one("momentum", self.momentum)
         for name in ("steps", "batch_size", "classes", "train_samples"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))

@@ -55,6 +55,8 @@ class Curve:
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths."""
+        for name in ("steps", "accuracies", "training"):
+            checks.sequence(name, getattr(self, name))
         lengths = {len(self.steps), len(self.accuracies)} | ({len(self.training)} if self.training else set())
         if len(lengths) != 1 or not self.steps:
             raise checks.InputError(f"curve: expected as many accuracies as steps, found lengths {sorted(lengths)}")
@@ -71,7 +73,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         """Refuse what no curve can be read with, before one is waited for."""
-        self.peak(Curve((1, 2, 3), (0.0, 0.5, 1.0)))
+        checks.fields(self, within=checks.below_one, smooth=checks.not_negative, chance=checks.below_one)
+        checks.optional(checks.positive_int)("samples", self.samples)
 
     def peak(self, curve: Curve) -> Peak:
         """When it peaks; nothing was learned where it diverged."""

@@ -27,14 +27,14 @@ def integer(name: str, value: object, least: int | None = None, most: int = LARG
     >>> integer("offset", 3, least=0)
     3
     """
-    fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not fits or (least is not None and value < least):  # type: ignore[operator]
-        wanted = "an integer" if least is None else f"an integer of at least {least}"
-        raise InputError(f"{name}: expected {wanted}, found {brief(value)}")
-    whole = int(value)  # type: ignore[call-overload]
-    if not -most <= whole <= most:
-        raise InputError(f"{name}: expected an integer of at most {most:.4g}, found {brief(value)}")
-    return whole
+    low = -most if least is None else least
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= most:
+        huge = isinstance(value, numbers.Integral) and value > most
+        wanted = (
+            f" from {low} to {most}" if huge or most < LARGEST else "" if least is None else f" of at least {least}"
+        )
+        raise InputError(f"{name}: expected an integer{wanted}, found {brief(value)}")
+    return int(value)
 
 
 def positive_int(name: str, value: object) -> int:
@@ -73,6 +73,11 @@ def positive(name: str, value: float) -> float:
     return _number(name, value, is_finite(value) and value > 0, wanted="a finite number above 0")
 
 
+def moderate(name: str, value: float) -> float:
+    """Return `value` when it lies between 1e-50 and 1e50: products and quotients of a few such numbers are numbers."""
+    return _number(name, value, is_finite(value) and 1e-50 <= value <= 1e50, wanted="a number from 1e-50 to 1e+50")
+
+
 def not_negative(name: str, value: float) -> float:
     """Return `value` when it is finite and not below 0."""
     return _number(name, value, is_finite(value) and value >= 0, wanted="a finite number of at least 0")
@@ -85,12 +90,12 @@ def above_one(name: str, value: float) -> float:
 
 def fraction(name: str, value: float) -> float:
     """Return `value` when it lies in [0, 1]."""
-    return _number(name, value, is_finite(value) and 0 <= value <= 1, wanted="a number in [0, 1]")
+    return _number(name, value, is_finite(value) and 0 <= value <= 1, wanted="a number from 0 to 1")
 
 
 def below_one(name: str, value: float) -> float:
     """Return `value` when it lies in [0, 1)."""
-    return _number(name, value, is_finite(value) and 0 <= value < 1, wanted="a number in [0, 1)")
+    return _number(name, value, is_finite(value) and 0 <= value < 1, wanted="a number from 0 on and below 1")
 
 
 def inside(name: str, value: float) -> float:
@@ -136,6 +141,19 @@ def among(known: Iterable[str]) -> Check:
     """The check for one of some names."""
     names = tuple(known)
     return lambda name, value: one_of(name, value, names)
+
+
+def distinct(check: Check) -> Check:
+    """The check for a tuple of different items."""
+
+    def checked(name: str, values: Any) -> Any:
+        each(check)(name, values)
+        if len(set(values)) < len(values):
+            twice = next(value for place, value in enumerate(values) if value in values[:place])
+            raise InputError(f"{name}: expected different ones, found {brief(twice)} twice")
+        return values
+
+    return checked
 
 
 def sizes(count: int | None = None) -> Check:
@@ -187,6 +205,15 @@ def fields(owner: object, **rules: Check) -> None:
     """
     for name, check in rules.items():
         check(name, getattr(owner, name))
+
+
+def one_line(problem: object) -> str:
+    """What a foreign error says, with its kind, on one line.
+
+    >>> one_line(KeyError("a"))
+    "KeyError: 'a'"
+    """
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())}"
 
 
 def brief(value: object) -> str:

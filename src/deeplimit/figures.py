@@ -82,6 +82,10 @@ class HeatMap:
     limits: tuple[float, float] | None = None
     lines: Sequence[Curve] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse ends of a colour scale that it cannot have."""
+        checks.optional(checks.each(checks.positive))("limits", self.limits)
+
 
 @dataclass(frozen=True)
 class Matrix:

@@ -19,16 +19,23 @@ def processors() -> int:
     return max(1, min(bound, math.floor(min(_shares(), default=bound))))
 
 
-def capped(name: str, asked: int) -> tuple[int, str]:
-    """A number of processes or threads, no more than there are processors, and a note where that is fewer than asked.
+def capped(name: str, asked: int, *, threads: int = 1) -> tuple[int, str]:
+    """A number of processes or threads, no more than the processors can run at once, and a note where that is fewer than asked.
+
+    Args:
+        name: what is counted.
+        asked: how many.
+        threads: of each of them.
 
     >>> capped("workers", 1)
     (1, '')
     """
     here = processors()
-    if checks.positive_int(name, asked) <= here:
+    most = max(1, here // threads)
+    if checks.positive_int(name, asked) <= most:
         return asked, ""
-    return here, f"{name} {asked}: {here} processor{'s' if here > 1 else ''} here, so {here}"
+    of_each = f", {threads} threads of each" if threads > 1 else ""
+    return most, f"{name} {asked}: {here} processor{'s' if here > 1 else ''} here{of_each}, so {most}"
 
 
 def memory(device: str = "cpu") -> float:
@@ -57,13 +64,13 @@ def check_memory(name: str, needed: float, *, remedy: str = "") -> None:
     """
     here = memory()
     if needed > here:
-        raise checks.InputError(too_large(name, needed, here, remedy=remedy))
+        raise checks.InputError(too_large(name, needed, here=here, remedy=remedy))
 
 
-def too_large(name: str, needed: float, here: float, *, remedy: str = "") -> str:
+def too_large(name: str, needed: float, *, here: float, remedy: str = "") -> str:
     """Says that something does not fit.
 
-    >>> too_large("batch", 3e12, 8e9, remedy="fewer inputs")
+    >>> too_large("batch", 3e12, here=8e9, remedy="fewer inputs")
     'batch: expected to fit into the 8.0 GB of memory that are free here, found 3000.0 GB; fewer inputs would need less'
     """
     advice = f"; {remedy} would need less" if remedy else ""

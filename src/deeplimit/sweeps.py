@@ -261,7 +261,9 @@ def fitted(jobs: Sequence[Job], execution: Execution, *, say: Callable[[str], No
     workers, needs = min(execution.workers, max(len(jobs), 1)), _memory(jobs)
     here = machine.memory(execution.device)
     if needs and needs[0] > here:
-        raise checks.InputError(machine.too_large("memory", needs[0], here, remedy="fewer --seeds or another --tier"))
+        raise checks.InputError(
+            machine.too_large("memory", needs[0], here=here, remedy="fewer --seeds or another --tier")
+        )
     while workers > 1 and sum(needs[:workers]) + PROCESS * workers > here:
         workers -= 1
     if workers < min(execution.workers, len(jobs)):
@@ -271,12 +273,11 @@ def fitted(jobs: Sequence[Job], execution: Execution, *, say: Callable[[str], No
 
 def capped(execution: Execution, *, say: Callable[[str], None]) -> Execution:
     """The execution with no more threads and workers than there are processors; `say` is told where it asks for more."""
-    numbers = {}
-    for name in ("threads", "workers"):
-        numbers[name], note = machine.capped(name, getattr(execution, name))
-        if note:
-            say(note)
-    return replace(execution, **numbers)
+    threads, note = machine.capped("threads", execution.threads)
+    workers, also = machine.capped("workers", execution.workers, threads=threads)
+    for text in filter(None, (note, also)):
+        say(text)
+    return replace(execution, threads=threads, workers=workers)
 
 
 def _memory(jobs: Sequence[Job]) -> list[float]:

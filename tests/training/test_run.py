@@ -711,7 +711,7 @@ RESUMED: dict[str, TrainingRun] = {
     "stopping": replace(
         BATCHED,
         measures=(*MEMORIES, FullLoss(), Drift(Last())),
-        optimizer=Adam((0.01, math.inf, 1e-9)),
+        optimizer=Adam((0.01, 1e300, 1e-9)),
         iterations=13,
         stop=EpochStop(0.0, patience=2),
     ),

@@ -38,7 +38,9 @@ class Convolution(Branch):
 
     def __post_init__(self) -> None:
         """Refuse sizes that are not positive, and even kernels."""
-        checks.fields(self, channels=checks.positive_int, size=checks.sizes(2), activation=ACTIVATION)
+        checks.fields(self, channels=checks.positive_int, activation=ACTIVATION)
+        for name, value in zip(("height", "width"), checks.sequence("size", self.size), strict=True):
+            checks.positive_int(name, value)
         if checks.positive_int("kernel_size", self.kernel_size) % 2 == 0:
             raise checks.InputError(f"kernel_size: expected an odd number, found {self.kernel_size}")
 

@@ -112,10 +112,8 @@ class ModuleBranch(Branch):
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 found = tuple(template(state).shape)
         except Exception as problem:
-            text = f"{type(problem).__name__}: {checks.brief(problem)}"
-            raise checks.InputError(
-                f"branch module: expected one that takes states of shape {self.state}; {text}"
-            ) from problem
+            wanted = f"branch module: expected one that takes states of shape {self.state}"
+            raise checks.InputError(f"{wanted}, found {checks.one_line(problem)}") from problem
         checks.shape("branch module: increments", found, tuple(state.shape))
 
     def build(self, seed: int) -> nn.Module:

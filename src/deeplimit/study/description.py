@@ -97,36 +97,40 @@ class Study:
             raise self._error(
                 f"expected data, optimizer and iterations beside a network, found no {', '.join(lacking)}"
             )
-        taken = sorted(RESERVED.intersection(self.grid))
-        if taken:
-            raise self._error(f"grid: expected axes other than the columns of every row, found {', '.join(taken)}")
-        if self.lockstep and "depth" not in self.grid:
-            raise self._error(
-                "lockstep: expected a grid with the axis depth, found " + (", ".join(self.grid) or "none")
-            )
 
     def _check_fields(self) -> None:
         """Each field by itself, and that what differs from tier to tier has a value at each."""
         checks.fields(
             self,
             grid=checks.instance(Mapping, "a mapping axis -> values"),
-            seeds=checks.each(checks.seed),
+            seeds=checks.distinct(checks.seed),
             tasks=checks.optional(checks.function),
             figures=checks.each(checks.instance(Figure, "a Figure")),
             claims=checks.each(checks.instance(Claim, "a Claim")),
-            tiers=checks.each(checks.among(TIERS)),
+            tiers=checks.distinct(checks.among(TIERS)),
         )
+        taken = sorted(RESERVED.intersection(self.grid))
+        if taken:
+            raise checks.InputError(
+                f"grid: expected axes other than the columns of every row, found {', '.join(taken)}"
+            )
+        if self.lockstep and "depth" not in self.grid:
+            found = ", ".join(self.grid) or "none"
+            raise checks.InputError(f"lockstep: expected a grid with the axis depth, found {found}")
         for tier in self.tiers:
-            for name in (part.name for part in dataclasses.fields(self)):
-                with _named(name):
-                    Settings(tier).pick(getattr(self, name))
-            Settings(tier, Settings(tier).pick(self.replicates), Settings(tier).pick(self.dtypes))
-            for axis, values in self.grid.items():
-                with _named(f"grid: {axis}"):
-                    _labelled(Settings(tier).pick(values))
-        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
-        if twice:
-            raise checks.InputError(f"seeds: expected different ones, found {twice[0]} twice")
+            self._check_tier(Settings(tier))
+
+    def _check_tier(self, base: Settings) -> None:
+        """That what differs from tier to tier has a value at this one, and the values that can be looked at before a plan is made."""
+        for name in (part.name for part in dataclasses.fields(self)):
+            with _named(name):
+                value = base.pick(getattr(self, name))
+            if name == "iterations" and not callable(value):
+                checks.optional(checks.count)(name, value)
+        Settings(base.tier, base.pick(self.replicates), base.pick(self.dtypes))
+        for axis, values in self.grid.items():
+            with _named(f"grid: {axis}"):
+                _labelled(base.pick(values))
 
     def settings(self, tier: str, seeds: int | None = None, *, dtype: str | None = None) -> Settings:
         """What the study is run with at a tier, where `seeds` and `dtype` replace its own replicates and precisions."""

@@ -96,8 +96,8 @@ class GradientFlow(Optimizer):
     clip: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a rate that is no number."""
-        checks.fields(self, learning_rate=RATE, clip=checks.optional(checks.function))
+        """Refuse a rate that is no number; one below 0 runs the flow backwards."""
+        checks.fields(self, learning_rate=checks.by_member(checks.finite), clip=checks.optional(checks.function))
 
     def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One explicit Euler step of the flow."""

@@ -38,13 +38,16 @@ Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 """Iteration, depth, quantity, index, values by member (None for members that had diverged)."""
 
 
+SAMPLED = 16
+"""Members of a probe: more take longer in proportion."""
+
 PARTS: dict[str, checks.Check] = {
     "networks": checks.each(checks.instance(Network, "a network such as ResidualStack(…)")),
     "data": PAIRS,
     "optimizer": checks.instance(Optimizer, "an optimiser such as SGD(0.1)"),
     "iterations": checks.count,
     "measures": checks.each(checks.instance(Measure | Comparison, "a measure such as Loss()")),
-    "seeds": checks.each(checks.seed),
+    "seeds": checks.distinct(checks.seed),
     "loss": checks.function,
     "draw": checks.instance(Draw, "a draw such as NamedDraw()"),
     "batches": checks.optional(checks.instance(Batches, "mini-batches such as Batches(32)")),
@@ -148,7 +151,12 @@ class TrainingRun:
         return Cost(layers * members * (self.iterations + 1), memory, disk)
 
     def probe(self, context: Context) -> float:
-        """Seconds to expect: a few iterations, of a small network for a large one, in proportion; what a run costs besides is taken off."""
+        """Seconds to expect: a few iterations, of a small network for a large one, in proportion; what a run costs besides is taken off.
+
+        Of many members a few are sampled, in proportion too: a sample takes little memory, however many are asked for.
+        """
+        if len(self.seeds) > SAMPLED:
+            return self._few_members().probe(context) * len(self.seeds) / SAMPLED
         stands = [network.probed() for network in self.networks]
         shallow = tuple({network.depth: network for network, _ in stands}.values())
         few, more = (dataclasses.replace(self, networks=shallow, iterations=n) for n in (2, 6))
@@ -156,6 +164,14 @@ class TrainingRun:
         per_iteration = max(seconds[2] - seconds[1], 0.0) / 4
         times = sum(times * network.depth for network, times in stands) / sum(network.depth for network in shallow)
         return seconds[1] + per_iteration * times * self.iterations
+
+    def _few_members(self) -> TrainingRun:
+        """The run with its first members alone, each with its own numbers."""
+        own = {name: getattr(self.optimizer, name, None) for name in ("learning_rate", "weight_decay")}
+        few = {name: values[:SAMPLED] for name, values in own.items() if isinstance(values, tuple)}
+        # Every optimiser is a dataclass, which the interface cannot say.
+        optimizer: Optimizer = dataclasses.replace(self.optimizer, **few)  # type: ignore[type-var]
+        return dataclasses.replace(self, seeds=self.seeds[:SAMPLED], optimizer=optimizer)
 
     def _rows(self, entries: list[Entry]) -> Iterator[Row]:
         own = {name: getattr(self.optimizer, name, None) for name in ("learning_rate", "weight_decay")}

@@ -15,6 +15,9 @@ from deeplimit.training.l2.conventions import Setting
 ALLOWANCE = 0.05
 """Share of a budget that its probes may take."""
 
+MOST_SEEDS = 1000
+"""Seeds of a probe at most: no allowance holds more."""
+
 FACTOR = 3.0
 """By what a coefficient is multiplied or divided when its probe shows no peak."""
 
@@ -184,11 +187,11 @@ def probe(
         InputError: a training that cannot be called so or yields something else.
     """
     budget = setting.need("steps", "it is the budget")
-    if not seeds:
-        raise checks.InputError("seeds: expected at least one, found none")
+    if not 0 < len(seeds) <= MOST_SEEDS:
+        raise checks.InputError(f"seeds: expected at least one and at most {MOST_SEEDS}, found {len(seeds)}")
     length = max(10, int(ALLOWANCE * budget / _PROBES)) if steps is None else checks.positive_int("steps", steps)
     series = _Series(train, setting, reading=reading or Reading(), length=length)
-    notes = series.search(checks.positive("weight_decay", weight_decay), seeds[0])
+    notes = series.search(checks.moderate("weight_decay", weight_decay), seeds[0])
     best = min(series.attempts, key=lambda attempt: _OUTCOMES.index(attempt.outcome))
     if best.outcome != "peaked":
         return Probe(best.weight_decay, tuple(series.attempts), budget, None, notes)

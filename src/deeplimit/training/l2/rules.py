@@ -261,7 +261,7 @@ class RobustRule(Rule):
     def __post_init__(self) -> None:
         """Refuse a factor that does not lower λ, times that are not positive, and counts below 1."""
         checks.above_one("factor", self.factor)
-        for name in ("wait", "patience", "memory"):
+        for name in ("wait", "patience", "memory", "reach"):
             checks.positive(name, getattr(self, name))
         for name in ("tolerance", "smallest"):
             checks.not_negative(name, getattr(self, name))

@@ -511,14 +511,15 @@ def l2_predict(
     from contextlib import redirect_stdout
     from json import dumps
 
-    from deeplimit.checks import positive_int
+    from deeplimit.checks import integer
     from deeplimit.loading import load_function
     from deeplimit.training.l2 import Reading, Setting, predict_weight_decay, probe, shrinkage
+    from deeplimit.training.l2.probes import MOST_SEEDS
 
     setting = Setting(learning_rate, momentum, budget, batch_size, classes, train_samples, tokens_per_parameter)
     shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for
     reading = Reading(within=within, chance=_chance(chance, classes), samples=samples)
-    train, numbers = load_function(function), range(positive_int("seeds", seeds))
+    train, numbers = load_function(function), range(integer("seeds", seeds, 1, MOST_SEEDS))
     with redirect_stdout(sys.stderr):
         probes = probe(train, setting, weight_decay=weight_decay, reading=reading, seeds=numbers, steps=steps)
     found = predict_weight_decay(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from deeplimit import checks, machine
 from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
+from deeplimit.records.checkpoint import interval
 from deeplimit.records.identity import task_spec
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ class Execution:
         """Refuse an engine or a device that is not here, before any work.
 
         Raises:
-            InputError: there is no such engine or device.
+            InputError: there is no such engine or device, or the environment asks for checkpoints at no interval.
         """
+        interval()
         if self.engine != "auto":
-            from deeplimit.engines import named
+            from deeplimit.engines import ENGINES, named
 
-            named(self.engine)
+            kind = checks.one_of("engine", self.engine.partition(":")[0], ("auto", *ENGINES))
+            if kind != "auto" and ENGINES[kind].missing:
+                named(self.engine)  # says what is missing; what follows a colon is for the network to know
         if self.device != "cpu":
             import torch
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplimit.checks import InputError
+from deeplimit.checks import InputError, not_negative
 from deeplimit.records.writing import write_bytes
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ def interval() -> float:
     try:
         seconds = float(text) if text else INTERVAL
     except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise InputError(f"{VARIABLE}: expected a number of seconds of at least 0, found {text!r}")
-    return seconds
+        raise InputError(f"{VARIABLE}: expected a number of seconds of at least 0, found {text!r}") from None
+    return not_negative(VARIABLE, seconds)
 
 
 class Checkpoint:

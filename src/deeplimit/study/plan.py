@@ -130,6 +130,8 @@ def expectations(
     chosen, store = plan(studies, request), Store(out)
     jobs = [job for job in chosen.jobs if not store.is_complete(job.id)]
     lack = ""
+    if jobs:
+        execution.check_machine()
     try:
         execution = fitted(jobs, execution, say=say)
     except checks.InputError as problem:  # what is needed is still to be said

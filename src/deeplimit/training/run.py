@@ -47,7 +47,7 @@ PARTS: dict[str, checks.Check] = {
     "optimizer": checks.instance(Optimizer, "an optimiser such as SGD(0.1)"),
     "iterations": checks.count,
     "measures": checks.each(checks.instance(Measure | Comparison, "a measure such as Loss()")),
-    "seeds": checks.distinct(checks.seed),
+    "seeds": checks.each(checks.seed),
     "loss": checks.function,
     "draw": checks.instance(Draw, "a draw such as NamedDraw()"),
     "batches": checks.optional(checks.instance(Batches, "mini-batches such as Batches(32)")),

@@ -69,9 +69,13 @@ class Prediction:
         lines = [f"weight decay: {self.value:.3g}  (95 %: {self.low:.3g} to {self.high:.3g})"]
         if not math.isfinite(self.value):
             lines = ["weight decay: none, because the probe shows no peak"]
-        lines.append(f"peak of the probe: step {self.time:.4g}, after {self.clock:.3g} decay times")
-        spread = ", ".join(f"{value:.3g} ({within:g})" for within, value in self.definitions.items())
-        lines.append(f"by distance from the maximum: {spread}")
+        if math.isfinite(self.time):
+            after = f", after {self.clock:.3g} decay times" if math.isfinite(self.clock) else ""
+            lines.append(f"peak of the probe: step {self.time:.4g}{after}")
+        known = {within: value for within, value in self.definitions.items() if math.isfinite(value)}
+        if known:
+            spread = ", ".join(f"{value:.3g} ({within:g})" for within, value in known.items())
+            lines.append(f"by distance from the maximum: {spread}")
         for name, rule in self.rules.items():
             value = "" if rule.value is None else f"{rule.value:.3g}, "
             lines.append(f"{name} rule: {value}{rule.low:.3g} to {rule.high:.3g}  ({rule.note})")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplimit.checks import InputError, not_negative
+from deeplimit.checks import InputError
 from deeplimit.records.writing import write_bytes
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def interval() -> float:
     try:
         seconds = float(text) if text else INTERVAL
     except ValueError:
-        raise InputError(f"{VARIABLE}: expected a number of seconds of at least 0, found {text!r}") from None
-    return not_negative(VARIABLE, seconds)
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(f"{VARIABLE}: expected a finite number of seconds of at least 0, found {text!r}")
+    return seconds
 
 
 class Checkpoint:

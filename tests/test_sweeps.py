@@ -59,6 +59,9 @@ class Told:
     def finish(self, job, outcome):
         self.words.append(("finish", job.id, outcome.error))
 
+    def note(self, text):
+        self.words.append(("note", text))
+
     def end(self):
         self.words.append(("end",))
 

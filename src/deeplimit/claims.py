@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from deeplimit import checks
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,6 +21,7 @@ UNSURE = "the source of the expected value is not sure"
 
 Source = Literal["text", "table", "figure", "code", "theorem", "derived", "measured", "unverified"]
 Ruling = Literal["reproduced", "not reproduced", "undecided", "unverifiable"]
+Relation = Literal["within", "at most", "at least"]
 #: Why a claim is undecided: files of a data set are missing, the tier is too small, nothing was measured, or the interval leaves it open.
 Why = Literal["", "files", "tier", "failed", "open"]
 
@@ -74,10 +77,24 @@ class Claim:
     expected: float
     tolerance: float
     source: Source
-    relation: Literal["within", "at most", "at least"] = "within"
+    relation: Relation = "within"
     tiers: tuple[str, ...] = ("quick", "paper")
     expected_ruling: Ruling = "reproduced"
     minimum_sample: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what no verdict could rest on."""
+        checks.fields(
+            self,
+            measure=checks.function,
+            expected=checks.finite,
+            tolerance=checks.not_negative,
+            source=checks.among(get_args(Source)),
+            relation=checks.among(get_args(Relation)),
+            tiers=checks.each(checks.text),
+            expected_ruling=checks.among(get_args(Ruling)),
+            minimum_sample=checks.positive_int,
+        )
 
     def decided_at(self, tier: str) -> bool:
         """Whether the sizes of a tier can decide it: those of `full` can where those of `paper` can."""

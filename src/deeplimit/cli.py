@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -272,12 +271,13 @@ def bench(
 ) -> None:
     """Measure what a layer costs, beside plain PyTorch and JAX, and a training step."""
     from deeplimit import bench as benchmark
+    from deeplimit.machine import processors
 
     if list_:
         _print_sheet(benchmark.cases_sheet())
         return
     names = tuple(name for name in contestants.split(",") if name)
-    options = benchmark.Options(_only(only, more), names, rounds, _processors() if threads is None else threads)
+    options = benchmark.Options(_only(only, more), names, rounds, processors() if threads is None else threads)
     found = benchmark.read(saved) if saved else benchmark.bench(options, say=lambda text: _say(text, sys.stderr))
     if json or markdown:
         _say(found.json() if json else benchmark.markdown(found))
@@ -540,15 +540,16 @@ def l2_predict(
     from contextlib import redirect_stdout
     from json import dumps
 
-    from deeplimit.checks import positive_int
+    from deeplimit.checks import integer
     from deeplimit.failures import users_code
     from deeplimit.loading import load_function
     from deeplimit.training.l2 import Reading, Setting, predict_weight_decay, probe, shrinkage
+    from deeplimit.training.l2.probes import MOST_SEEDS
 
     setting = Setting(learning_rate, momentum, budget, batch_size, classes, train_samples, tokens_per_parameter)
     shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for
     reading = Reading(within=within, chance=_chance(chance, classes), samples=samples)
-    train, numbers = load_function(function), range(positive_int("seeds", seeds))
+    train, numbers = load_function(function), range(integer("seeds", seeds, 1, MOST_SEEDS))
     with redirect_stdout(sys.stderr), users_code(function):
         probes = probe(train, setting, weight_decay=weight_decay, reading=reading, seeds=numbers, steps=steps)
     found = predict_weight_decay(
@@ -587,16 +588,13 @@ def l2_convert(
     _say(dumps(found.as_json(), indent=1, ensure_ascii=False) if json else str(found))
 
 
-def _processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _workers(asked: int | None, threads: int, device: str) -> int:
     """The number of processes: what was asked for, else one per `threads` processors, and one alone on an accelerator."""
+    from deeplimit.machine import processors
+
     if asked is not None or device != "cpu" or threads < 1:
         return 1 if asked is None else asked
-    return max(1, _processors() // threads)
+    return max(1, processors() // threads)
 
 
 @dataclass(frozen=True)
@@ -617,23 +615,33 @@ def _only(only: Sequence[str] | None, more: Sequence[str] | None) -> tuple[str, 
 
 def _serve(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
     """Do what is asked, or say what it would take; returns the exit status."""
-    from deeplimit.records import Store
-    from deeplimit.study import carry_out, expectations, foresee, plan, stale
+    from deeplimit.study import carry_out
 
     if look.dry_run:
-        studies, store = subject.select(request.only).studies, Store(out)
-        planned = plan(studies, request, store=store)
-        for note in foresee(subject, request, planned=planned, store=store):
-            _say(f"note: {note}", sys.stderr)
-        parts = expectations(studies, request, out=out, execution=execution, planned=planned)
-        _print_table(_expected(parts), look)
-        for line in [*stale(planned, store), *(f"not followed: {note}" for note in planned.unfollowed)]:
-            _say(line)
-        if any(need.unknown for _, need in parts):
-            _say("runs without a time lack something that they need here, data most often", sys.stderr)
-        return 0
+        return _foresee(subject, request, out=out, execution=execution, look=look)
     reporter = Bars() if sys.stderr.isatty() else Lines()
     return _tell(carry_out(subject, request, out=out, execution=execution, reporter=reporter), look)
+
+
+def _foresee(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
+    """Say what it would take, which runs are stale and why, and what cannot be followed; returns the exit status."""
+    from deeplimit.records import Store
+    from deeplimit.study import expectations, foresee, plan, stale
+
+    studies, store = subject.select(request.only).studies, Store(out)
+    planned = plan(studies, request, store=store)
+    notes = foresee(subject, request, planned=planned, store=store)
+    parts = expectations(studies, planned, store=store, execution=execution, say=notes.append)
+    for note in notes:
+        _say(f"note: {note}", sys.stderr)
+    _print_table(_expected(parts), look)
+    for line in [*stale(planned, store), *(f"not followed: {note}" for note in planned.unfollowed)]:
+        _say(line)
+    if parts[-1][1].lack:
+        raise InputError(parts[-1][1].lack)
+    if any(need.unknown for _, need in parts):
+        _say("runs without a time lack something that they need here, data most often", sys.stderr)
+    return 0
 
 
 # Printing ----------------------------------------------------------------------------------------------------------
@@ -858,6 +866,10 @@ class Lines:
         left = f", {_time(self.pace.seconds_left)} left" if self.pace.finished < self.pace.count else ""
         _say(f"[{self.pace.finished}/{self.pace.count}] {text}{left}", stream=sys.stderr)
 
+    def note(self, text: str) -> None:
+        """Say it."""
+        _say(f"note: {text}", stream=sys.stderr)
+
     def end(self) -> None:
         """Say nothing."""
 
@@ -894,6 +906,10 @@ class Bars:
     def _show(self, name: str) -> None:
         text = f"[{self.pace.finished}/{self.pace.count}] {name}".replace("[", r"\[")
         self.progress.update(self.bar, completed=self.pace.fraction, description=text)
+
+    def note(self, text: str) -> None:
+        """Say it before the bar is there."""
+        _say(f"note: {text}", stream=sys.stderr)
 
     def end(self) -> None:
         """Take the bar away."""

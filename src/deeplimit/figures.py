@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from deeplimit import checks
 
 if TYPE_CHECKING:
     import polars as pl
 
 Scale = Literal["linear", "log"]
+Style = Literal["line", "dashed", "dotted", "markers"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,14 @@ class Curve:
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     shade: float | None = None
-    style: Literal["line", "dashed", "dotted", "markers"] = "line"
+    style: Style = "line"
+
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths, and what no drawing knows."""
+        checks.fields(self, shade=checks.optional(checks.fraction), style=checks.among(get_args(Style)))
+        columns = (self.x, self.y, *(band for band in (self.low, self.high) if band is not None))
+        if len({len(column) for column in columns}) != 1:
+            raise checks.InputError(f"curve: expected columns of one length, found {[len(c) for c in columns]}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,11 @@ class Panel:
     yscale: Scale = "linear"
     shade_label: str = ""
     shade_range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no scale."""
+        scale = checks.among(get_args(Scale))
+        checks.fields(self, xscale=scale, yscale=scale, shade_range=checks.each(checks.finite))
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,10 @@ class HeatMap:
     title: str = ""
     limits: tuple[float, float] | None = None
     lines: Sequence[Curve] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse ends of a colour scale that it cannot have."""
+        checks.optional(checks.each(checks.positive))("limits", self.limits)
 
 
 @dataclass(frozen=True)

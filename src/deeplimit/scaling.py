@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 from deeplimit import checks
 
@@ -40,9 +39,7 @@ class DepthScaling:
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.beta, bool) or not isinstance(self.beta, Real) or not math.isfinite(self.beta):
-            raise checks.InputError(f"beta: expected a finite number, found {self.beta!r}")
-        object.__setattr__(self, "beta", float(self.beta))
+        object.__setattr__(self, "beta", float(checks.finite("beta", self.beta)))
 
     def __call__(self, depth: int) -> float:
         """The factor L^(−β) at depth L."""

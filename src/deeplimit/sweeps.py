@@ -18,14 +18,15 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deeplimit import checks
+from deeplimit import checks, machine
 from deeplimit.data.files import data_directory
 from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
+from deeplimit.records.checkpoint import interval
 from deeplimit.records.code import STUDY_MODULE
 from deeplimit.records.identity import Identity, Reading
 from deeplimit.records.opened import files_read
@@ -44,6 +45,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 #: Python then finds no module in the working directory, where anybody's files may lie: not in workers, nor in what looks after them.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+#: Bytes that a process takes with PyTorch and Polars, before its task takes any.
+PROCESS = 4e8
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Execution:
         engine: name of an engine, or `auto`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         threads: PyTorch threads of each worker. One by default: on matrices of these sizes a second gains nothing and can cost a lot.
-        workers: processes.
+        workers: processes; no more are started than there are processors, runs, and memory for.
         deterministic: only algorithms that give the same bits every time; slower on a GPU.
 
     Raises:
@@ -90,12 +93,15 @@ class Execution:
         """Refuse an engine or a device that is not here, before any work.
 
         Raises:
-            InputError: there is no such engine or device.
+            InputError: there is no such engine or device, or the environment asks for checkpoints at no interval.
         """
+        interval()
         if self.engine != "auto":
-            from deeplimit.engines import ENGINES
+            from deeplimit.engines import ENGINES, named
 
-            checks.one_of("engine", self.engine.partition(":")[0], ("auto", *ENGINES))
+            kind = checks.one_of("engine", self.engine.partition(":")[0], ("auto", *ENGINES))
+            if kind != "auto" and ENGINES[kind].missing:
+                named(self.engine)  # says what is missing; what follows a colon is for the network to know
         if self.device != "cpu":
             import torch
 
@@ -153,6 +159,9 @@ class Reporter(Protocol):
     def finish(self, job: Job, outcome: Outcome) -> None:
         """A job is complete or has failed."""
 
+    def note(self, text: str) -> None:
+        """Something is not as it was asked for, and this is why."""
+
     def end(self) -> None:
         """The sweep is over, by whatever way."""
 
@@ -167,6 +176,9 @@ class Silent:
         """Say nothing."""
 
     def finish(self, job: Job, outcome: Outcome) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
         """Say nothing."""
 
     def end(self) -> None:
@@ -223,10 +235,14 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
 
     Returns:
         The runs that failed; the others were computed all the same.
+
+    Raises:
+        InputError: the engine or the device is not here, or a run needs more memory than there is.
     """
     missing = [job for job in jobs if not store.is_complete(job.id)]
     if missing:
         execution.check_machine()
+        execution = fitted(missing, execution, say=reporter.note)
     by_id = {job.id: job for job in missing}
     run = in_processes if execution.workers > 1 and len(missing) > 1 else in_this_process
     failures = []
@@ -241,6 +257,45 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
     finally:
         reporter.end()
     return failures
+
+
+def fitted(jobs: Sequence[Job], execution: Execution, *, say: Callable[[str], None]) -> Execution:
+    """The execution with no more threads and workers than there are processors, runs, and memory for.
+
+    Args:
+        jobs: those to compute.
+        execution: what was asked for.
+        say: is told what is fewer than asked, and why.
+
+    Raises:
+        InputError: one of the jobs alone needs more memory than there is.
+    """
+    execution = capped(execution, say=say)
+    workers, needs = min(execution.workers, max(len(jobs), 1)), _memory(jobs)
+    here = machine.memory(execution.device)
+    if needs and needs[0] > here:
+        raise checks.InputError(
+            machine.too_large("memory", needs[0], here=here, remedy="fewer --seeds or another --tier")
+        )
+    while workers > 1 and sum(needs[:workers]) + PROCESS * workers > here:
+        workers -= 1
+    if workers < min(execution.workers, len(jobs)):
+        say(f"workers {execution.workers}: {machine.size(here)} of memory free here, so {workers}")
+    return replace(execution, workers=workers)
+
+
+def capped(execution: Execution, *, say: Callable[[str], None]) -> Execution:
+    """The execution with no more threads and workers than there are processors; `say` is told where it asks for more."""
+    threads, note = machine.capped("threads", execution.threads)
+    workers, also = machine.capped("workers", execution.workers, threads=threads)
+    for text in filter(None, (note, also)):
+        say(text)
+    return replace(execution, threads=threads, workers=workers)
+
+
+def _memory(jobs: Sequence[Job]) -> list[float]:
+    """Bytes that each job needs, the largest first."""
+    return sorted((job.task.cost().memory_bytes for job in jobs), reverse=True)
 
 
 def in_this_process(
@@ -459,7 +514,7 @@ def limit_threads(threads: int) -> None:
 class Expectation:
     """What jobs are expected to need: seconds with all workers busy, bytes of memory at once, bytes on disk.
 
-    `unknown` of them could not be sampled, and their seconds are not in the sum.
+    `unknown` of them could not be sampled, and their seconds are not in the sum. `lack` says what this machine lacks for them, if anything.
     """
 
     runs: int
@@ -467,6 +522,7 @@ class Expectation:
     memory_bytes: float
     disk_bytes: float
     unknown: int = 0
+    lack: str = ""
 
 
 def expect(jobs: Sequence[Job], seconds: Sequence[float], *, workers: int) -> Expectation:
@@ -477,12 +533,10 @@ def expect(jobs: Sequence[Job], seconds: Sequence[float], *, workers: int) -> Ex
         seconds: what each takes alone.
         workers: processes; the time is at least that of the longest job.
     """
-    costs = [job.task.cost() for job in jobs]
-    memory = sorted((cost.memory_bytes for cost in costs), reverse=True)
     known = [s for s in seconds if not math.isnan(s)]
     together = max([sum(known) / min(workers, max(len(jobs), 1)), *known])
-    disk = sum(cost.disk_bytes for cost in costs)
-    return Expectation(len(jobs), together, sum(memory[:workers]), disk, len(seconds) - len(known))
+    disk = sum(job.task.cost().disk_bytes for job in jobs)
+    return Expectation(len(jobs), together, sum(_memory(jobs)[:workers]), disk, len(seconds) - len(known))
 
 
 def probe(jobs: Sequence[Job], execution: Execution) -> list[float]:

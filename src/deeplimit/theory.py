@@ -110,7 +110,7 @@ class Regularity:
     def __post_init__(self) -> None:
         for name in ("first", "second", "weights", "inputs"):
             checks.positive(name, getattr(self, name))
-        _not_negative("targets", self.targets)
+        checks.not_negative("targets", self.targets)
 
     @property
     def alpha(self) -> float:
@@ -290,7 +290,7 @@ class ActivationConstants:
     bound: float
 
     def __post_init__(self) -> None:
-        checks.positive("|hermite|", abs(self.hermite))
+        checks.positive("|hermite|", abs(checks.finite("hermite", self.hermite)))
         if checks.positive_int("degree", self.degree) < 2:
             raise checks.InputError(f"degree: expected at least 2, found {self.degree!r}")
         checks.positive("lipschitz", self.lipschitz)
@@ -626,12 +626,8 @@ def _not_negative(name: str, value: float) -> float:
 
 
 def _above_one(ratio: float) -> float:
-    if not (math.isfinite(ratio) and ratio > 1):
-        raise checks.InputError(f"ratio: expected a finite number above 1, found {ratio!r}")
-    return ratio
+    return checks.above_one("ratio", ratio)
 
 
 def _share(t: float) -> float:
-    if not 0 <= t <= 1:
-        raise checks.InputError(f"t: expected a number in [0, 1], found {t!r}")
-    return t
+    return checks.fraction("t", t)

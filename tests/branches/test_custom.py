@@ -100,4 +100,4 @@ def test_a_module_with_layer_norm_has_no_buffers():
 
 def test_branches_of_one_factory_are_equal():
     assert ModuleBranch(Attention, (3,)) == ModuleBranch(Attention, (3,))
-    assert ModuleBranch(Attention, (3,)) != ModuleBranch(Attention, (4,))
+    assert ModuleBranch(Attention, (3,)) != ModuleBranch(Attention, (4, 3))

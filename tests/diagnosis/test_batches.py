@@ -74,3 +74,27 @@ def test_what_is_not_there_or_empty_is_said(tmp_path):
     np.save(tmp_path / "x.npy", np.array(["a", "b"]))
     with pytest.raises(InputError, match="expected arrays of numbers"):
         read_batch(tmp_path / "x.npy")
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(1_000_000))
+    np.save(tmp_path / "x.npy", np.zeros(1_000_000))
+    save_file({"x": torch.zeros(1_000_000)}, tmp_path / "x.safetensors")
+    assert (tmp_path / "bomb.npz").stat().st_size < 100_000
+    monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 5e6)
+    for name in ("bomb.npz", "x.npy", "x.safetensors"):
+        with pytest.raises(
+            InputError, match=rf"{name}: expected to fit into the 5\.0 MB .* fewer inputs would need less"
+        ):
+            read_batch(tmp_path / name)
+    monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 17e6)
+    assert read_batch(tmp_path / "bomb.npz").shape == (1_000_000,)
+
+
+def test_a_header_that_claims_more_than_its_file_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content.replace(b"(3,), }" + b" " * 12, b"(3000000000000,), }"))
+    assert b"3000000000000" in (tmp_path / "x.npy").read_bytes()
+    with pytest.raises(InputError, match="expected arrays of numbers"):
+        read_batch(tmp_path / "x.npy")

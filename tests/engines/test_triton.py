@@ -283,7 +283,7 @@ def test_what_is_missing_is_said(monkeypatch):
     with pytest.raises(InputError, match=r"engine: expected one that is there, found 'triton:tf32': no GPU"):
         named("triton:tf32")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert ENGINE.missing == "triton is not installed; the extra `triton` has it, on Linux"
+    assert ENGINE.missing == "triton is not installed; pip install 'deeplimit[triton]' installs it, on Linux"
     assert TritonEngine().title == "triton"
 
 

@@ -113,7 +113,7 @@ def test_an_entry_in_every_layer(branch, role, position):
         ("delta", (), "role: expected one of .*A.*; found 'delta'"),  # shared: no weight of a layer
         ("readout", (0, 0), "role: expected one of .*A.*; found 'readout'"),
         ("A", (3, 0), r"position: expected an entry of a weight of shape \(3, 3\), found \(3, 0\)"),
-        ("A", (0, -1), r"position: expected an entry of a weight of shape \(3, 3\), found \(0, -1\)"),
+        ("A", (0, -1), "position: expected an integer of at least 0, found -1"),
         ("A", (0,), r"position: expected an entry of a weight of shape \(3, 3\), found \(0,\)"),
         ("b", (), r"position: expected an entry of a weight of shape \(3,\), found \(\)"),
     ],

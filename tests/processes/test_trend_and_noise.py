@@ -61,7 +61,7 @@ def test_the_squares_of_brownian_layers_add_up_to_the_variance():
 def test_what_makes_no_weights_is_refused():
     with pytest.raises(InputError, match="beta: expected a finite number, found nan"):
         TrendAndNoise(Zero(), math.nan, 0.4)
-    with pytest.raises(InputError, match="std: expected a finite number above 0, found -1"):
+    with pytest.raises(InputError, match="noise_std: expected a finite number of at least 0, found -1"):
         TrendAndNoise(Zero(), 0.0, -1.0)
     with pytest.raises(InputError, match="found trend and noise"):
         noisy(Constant(1.0)).at(torch.zeros(1))

@@ -165,7 +165,7 @@ def test_the_interval_is_a_minute_or_what_the_environment_says(monkeypatch, tmp_
     assert interval() == 60.0
     monkeypatch.setenv("DEEPLIMIT_CHECKPOINT_SECONDS", "0.5")
     assert Checkpoint(tmp_path / "a").every == 0.5
-    for wrong in ("soon", "-1", "nan"):
+    for wrong in ("soon", "-1", "nan", "inf"):
         monkeypatch.setenv("DEEPLIMIT_CHECKPOINT_SECONDS", wrong)
         with pytest.raises(InputError, match=f"at least 0, found '{wrong}'"):
             interval()

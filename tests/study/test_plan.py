@@ -109,7 +109,8 @@ def test_labels_of_several_types_share_a_column(study, tmp_path):
 
 def test_what_is_expected_counts_what_is_not_complete_and_shared_runs_once(study, tmp_path):
     both = [study, relabelled(study, sign=1)]
-    parts = dict(expectations(both, REQUEST, out=tmp_path, execution=Execution(workers=2)))
+    planned, store = plan(both, REQUEST), Store(tmp_path)
+    parts = dict(expectations(both, planned, store=store, execution=Execution(workers=2)))
     assert [(name, part.runs) for name, part in parts.items()] == [("flow", 6), ("again", 0), ("in total", 6)]
     work = 2 * 1e-6 * 300 * (8 + 16 + 32)
     assert parts["in total"].seconds == pytest.approx(work / 2)
@@ -118,4 +119,4 @@ def test_what_is_expected_counts_what_is_not_complete_and_shared_runs_once(study
     assert parts["in total"].disk_bytes == 6 * 16 * 300
     with Store(tmp_path) as store:
         sweep(plan([study], REQUEST).jobs[:2], Execution(), store=store, reporter=Silent())
-    assert dict(expectations(both, REQUEST, out=tmp_path, execution=Execution()))["in total"].runs == 4
+    assert dict(expectations(both, planned, store=Store(tmp_path), execution=Execution()))["in total"].runs == 4

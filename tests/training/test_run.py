@@ -246,7 +246,7 @@ def refuse(fraction: float) -> None:
         ({"networks": ()}, "run: expected at least one network and one seed, found 0 and 3"),
         ({"seeds": ()}, "run: expected at least one network and one seed, found 1 and 0"),
         ({"networks": (SHALLOW, SHALLOW)}, r"networks: expected different depths, found \[3, 3\]"),
-        ({"iterations": -1}, "iterations: expected a number of at least 0, found -1"),
+        ({"iterations": -1}, "iterations: expected an integer of at least 0, found -1"),
         ({"dtype": "float16"}, "dtype: expected one of .*float32.*; found 'float16'"),
     ],
 )
@@ -372,7 +372,7 @@ def test_a_member_that_diverges_is_recorded_once_and_then_silent():
 )
 def test_the_others_go_on_as_if_it_were_not_there(build):
     measures = (Loss(), LayerGaps(), PLRatio())
-    found = rows(replace(RUN, optimizer=build((0.01, math.inf, 0.02)), measures=measures))
+    found = rows(replace(RUN, optimizer=build((0.01, 1e300, 0.02)), measures=measures))
     assert values(found, "diverged") == [1.0]
     calm = rows(replace(RUN, optimizer=build((0.01, 0.015, 0.02)), measures=measures))
     assert values(calm, "diverged") == []
@@ -711,7 +711,7 @@ RESUMED: dict[str, TrainingRun] = {
     "stopping": replace(
         BATCHED,
         measures=(*MEMORIES, FullLoss(), Drift(Last())),
-        optimizer=Adam((0.01, math.inf, 1e-9)),
+        optimizer=Adam((0.01, 1e300, 1e-9)),
         iterations=13,
         stop=EpochStop(0.0, patience=2),
     ),

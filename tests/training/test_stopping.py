@@ -71,10 +71,10 @@ def verdicts_of_nan() -> list[int]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1.0,), "stop: expected a threshold of at least 0 and an improvement in .*, found -1.0 and 0.01"),
-        ((float("nan"),), "stop: expected a threshold of at least 0"),
+        ((-1.0,), "below: expected a finite number of at least 0, found -1.0"),
+        ((float("nan"),), "below: expected a finite number of at least 0"),
         ((0.1, 0), "patience: expected an integer of at least 1, found 0"),
-        ((0.1, 5, 1.0), "stop: expected .*, found 0.1 and 1.0"),
+        ((0.1, 5, 1.0), "improvement: expected a number from 0 on and below 1, found 1.0"),
     ],
 )
 def test_what_is_no_rule_is_refused(arguments, message):

@@ -33,6 +33,12 @@ class Case:
     dtype: str = "float32"
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        """Refuse sizes below 1 and an unknown precision."""
+        for name in ("samples", "depth", "members"):
+            checks.positive_int(name, getattr(self, name))
+        checks.one_of("dtype", self.dtype, ("float32", "float64"))
+
     @property
     def operations(self) -> int:
         """Floating-point operations of one layer, all members, forward and backward."""

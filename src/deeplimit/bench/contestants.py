@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deeplimit import checks
 from deeplimit.bench.cases import Case
 from deeplimit.branches import GELU, Activation, Branch, OneMatrix, Perceptron, Tanh
 
@@ -240,7 +241,11 @@ class Jax(Contestant):
 
     def missing(self) -> str:
         """JAX, which is an extra."""
-        return "" if importlib.util.find_spec("jax") else "jax is not installed; the extra `bench` has it"
+        return (
+            ""
+            if importlib.util.find_spec("jax")
+            else f"jax is not installed; {checks.extra_command('bench')} installs it"
+        )
 
     def supports(self, case: Case) -> bool:
         """What the plain loop supports, in JAX's default precision."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from deeplimit import checks
+from deeplimit import checks, machine
 from deeplimit.bench import steps
 from deeplimit.bench.cases import Case, Series, Training, chosen
 from deeplimit.bench.contestants import Contestant, EngineRun, Prepared, contestants, problem, wait_for
@@ -23,6 +23,8 @@ MATRIX = 1024
 MATMUL = "matmul"
 #: Numbers that a series needs for an exponent: with fewer, its interval says nothing.
 FIT = 5
+#: Rounds at most: an interval of a median needs a few dozen.
+MOST_ROUNDS = 10_000
 #: Packages whose versions the times depend on, where they are installed.
 PACKAGES = ("torch", "triton", "jax", "jaxlib", "numpy")
 
@@ -38,7 +40,7 @@ class Options:
         only: names of what is measured; everything for none.
         contestants: names of contestants; all for none. Ratios refer to the fastest engine among them, or else to the first.
         rounds: their number; as many as time allows unless given.
-        threads: of the contestants that use several.
+        threads: of the contestants that use several; no more than there are processors.
     """
 
     only: Sequence[str] = ()
@@ -50,7 +52,7 @@ class Options:
         """Refuse numbers below 1."""
         checks.positive_int("threads", self.threads)
         if self.rounds is not None:
-            checks.positive_int("rounds", self.rounds)
+            checks.integer("rounds", self.rounds, 1, MOST_ROUNDS)
 
 
 def bench(options: Options, *, say: Callable[[str], None] = lambda text: None, clock: Clock | None = None) -> Report:
@@ -62,16 +64,20 @@ def bench(options: Options, *, say: Callable[[str], None] = lambda text: None, c
         clock: what is read; the machine's unless given.
 
     Raises:
-        InputError: a name is unknown, or no contestant of those asked for can run here.
+        InputError: a name is unknown, or a contestant that was asked for by name cannot run here.
     """
     import torch
 
+    threads, note = machine.capped("threads", options.threads)
+    if note:
+        say(f"note: {note}")
+        options = replace(options, threads=threads)
     cases, series, training = chosen(options.only)
     asked = _asked(options)
     missing = {row.title: row.missing() for row in asked if row.missing()}
+    for title, reason in missing.items() if options.contestants else ():
+        raise checks.InputError(f"contestants: expected some that can run here, found {title}: {reason}")
     there = [row for row in asked if row.title not in missing]
-    if not there:
-        raise checks.InputError(f"contestants: expected one that can run here, found {missing}")
     heat = Heat(there, options.rounds, clock)
 
     def each(rows: Iterable[Row], measure: Callable[[Row], Iterator[Found]]) -> Iterator[Found]:

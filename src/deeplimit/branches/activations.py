@@ -35,6 +35,10 @@ class Activation(ABC):
         """
 
 
+ACTIVATION = checks.instance(Activation, "an activation such as Tanh()")
+"""The check of a field that takes one."""
+
+
 @dataclass(frozen=True)
 class Identity(Activation):
     """σ(z) = z."""
@@ -124,8 +128,7 @@ class LeakyReLU(Activation):
 
     def __post_init__(self) -> None:
         """Refuse a slope that is not finite."""
-        if not math.isfinite(self.negative_slope):
-            raise checks.InputError(f"negative_slope: expected a finite number, found {self.negative_slope!r}")
+        checks.finite("negative_slope", self.negative_slope)
 
     def __call__(self, z: Tensor) -> Tensor:
         """σ(z)."""

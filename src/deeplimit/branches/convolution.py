@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.branches.activations import GELU, Activation
+from deeplimit.branches.activations import ACTIVATION, GELU, Activation
 from deeplimit.branches.branch import Branch, Shapes
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Convolution(Branch):
 
     def __post_init__(self) -> None:
         """Refuse sizes that are not positive, and even kernels."""
-        for name, value in (("channels", self.channels), ("height", self.size[0]), ("width", self.size[1])):
+        checks.fields(self, channels=checks.positive_int, activation=ACTIVATION)
+        for name, value in zip(("height", "width"), checks.sequence("size", self.size), strict=True):
             checks.positive_int(name, value)
         if checks.positive_int("kernel_size", self.kernel_size) % 2 == 0:
             raise checks.InputError(f"kernel_size: expected an odd number, found {self.kernel_size}")

@@ -34,6 +34,13 @@ class FunctionBranch(Branch):
     parameters: Shapes
     state: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse what is no function, and what are no shapes."""
+        checks.fields(self, function=checks.function, state=checks.sizes())
+        checks.instance(Mapping, "a mapping role -> shape")("parameters", self.parameters)
+        for role, shape in self.parameters.items():
+            checks.sizes()(f"shape of {role}", shape)
+
     @property
     def state_shape(self) -> tuple[int, ...]:
         """As given."""
@@ -60,23 +67,54 @@ class ModuleBranch(Branch):
         state: shape of one sample's state.
 
     Raises:
-        InputError: the module has buffers (running statistics would mix layers) or no parameters.
+        InputError: the module has buffers (running statistics would mix layers) or no parameters, or changes the shape of the state.
     """
 
     factory: Callable[[], nn.Module]
     state: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Build the module once, to read its parameters' names and shapes."""
-        template = self.build(0)
+        """Build the module once, to read its parameters' names and shapes, and call it on one state."""
+        checks.sizes()("state", self.state)
+        template = self._first()
         buffers = [name for name, _ in template.named_buffers()]
         if buffers:
             raise checks.InputError(f"branch module: expected a module without buffers, found {', '.join(buffers)}")
         shapes = {name: tuple(p.shape) for name, p in template.named_parameters()}
         if not shapes:
             raise checks.InputError("branch module: expected a module with parameters, found none")
+        self._try(template)
         object.__setattr__(self, "_template", template)
         object.__setattr__(self, "_shapes", shapes)
+
+    def _first(self) -> nn.Module:
+        """The first module that the factory builds."""
+        from torch import nn
+
+        wanted = "a function that returns a fresh module, such as its class"
+        if isinstance(self.factory, nn.Module) or not callable(self.factory):
+            name = type(self.factory).__name__
+            raise checks.InputError(f"factory: expected {wanted}, found a {name} that is built already")
+        try:
+            template = self.build(0)
+        except TypeError as problem:  # it asks for arguments
+            raise checks.InputError(f"factory: expected {wanted} without arguments, found {problem}") from problem
+        if not isinstance(template, nn.Module):
+            raise checks.InputError(f"factory: expected {wanted}, found one that returns {checks.brief(template)}")
+        return template
+
+    def _try(self, template: nn.Module) -> None:
+        """Refuse a module that does not map states to increments of the same shape; the sum in a layer would broadcast."""
+        import torch
+
+        state = torch.zeros(2, *self.state, dtype=next(template.parameters()).dtype)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                found = tuple(template(state).shape)
+        except Exception as problem:
+            wanted = f"branch module: expected one that takes states of shape {self.state}"
+            raise checks.InputError(f"{wanted}, found {checks.one_line(problem)}") from problem
+        checks.shape("branch module: increments", found, tuple(state.shape))
 
     def build(self, seed: int) -> nn.Module:
         """A fresh module drawn with `seed`, on the CPU; the global generator is left as it was."""

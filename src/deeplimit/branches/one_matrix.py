@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from deeplimit import checks
-from deeplimit.branches.activations import Activation, Tanh
+from deeplimit.branches.activations import ACTIVATION, Activation, Tanh
 from deeplimit.branches.branch import Branch, Shapes
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OneMatrix(Branch):
 
     def __post_init__(self) -> None:
         """Refuse a size that is not a positive integer and an unknown kind of δ."""
-        checks.positive_int("state", self.state)
+        checks.fields(self, state=checks.positive_int, activation=ACTIVATION)
         checks.one_of("delta", self.delta, ("fixed", "shared", "layer"))
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from deeplimit import checks
-from deeplimit.branches.activations import Activation, ReLU
+from deeplimit.branches.activations import ACTIVATION, Activation, ReLU
 from deeplimit.branches.branch import Branch, Shapes
 from deeplimit.branches.perceptron import Perceptron
 
@@ -37,7 +37,7 @@ class OuterMatrix(Branch):
 
     def __post_init__(self) -> None:
         """Refuse a size that is not a positive integer."""
-        checks.positive_int("state", self.state)
+        checks.fields(self, state=checks.positive_int, activation=ACTIVATION)
 
     @property
     def state_shape(self) -> tuple[int, ...]:

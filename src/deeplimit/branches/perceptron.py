@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from deeplimit import checks
-from deeplimit.branches.activations import GELU, Activation
+from deeplimit.branches.activations import ACTIVATION, GELU, Activation
 from deeplimit.branches.branch import Branch, Shapes
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Perceptron(Branch):
 
     def __post_init__(self) -> None:
         """Refuse sizes that are not positive integers."""
-        checks.positive_int("state", self.state)
+        checks.fields(self, state=checks.positive_int, activation=ACTIVATION)
         checks.positive_int("width", self.width)
 
     @property

@@ -65,8 +65,7 @@ class Flip(Independent):
 
     def __post_init__(self) -> None:
         """Refuse what is no probability."""
-        if not 0 <= self.p <= 1:
-            raise checks.InputError(f"p: expected a number from 0 to 1, found {self.p!r}")
+        checks.fraction("p", self.p)
 
     def draw(self, samples: int, generator: torch.Generator) -> Tensor:
         """Whether, `[B]`."""
@@ -99,7 +98,7 @@ class PaddedCrop(Independent):
 
     def __post_init__(self) -> None:
         """Refuse a number of lines that is not positive."""
-        checks.positive_int("pad", self.pad)
+        checks.fields(self, pad=checks.positive_int, border=checks.each(checks.finite))
 
     def draw(self, samples: int, generator: torch.Generator) -> Tensor:
         """First line and column, `[B, 2]`."""

@@ -40,8 +40,7 @@ class Standard:
 
     def __post_init__(self) -> None:
         """Refuse deviations that are not positive."""
-        for sd in self.sd:
-            checks.positive("sd", sd)
+        checks.fields(self, mean=checks.each(checks.finite), sd=checks.each(checks.positive))
 
 
 OVERALL: Mapping[tuple[str, str], Standard] = MappingProxyType(
@@ -99,8 +98,7 @@ class Images(Pairs):
         self._set.part(self.part)
         checks.one_of("targets", self.targets, TARGETS)
         count, channels = self._set.counts[self.part], self._set.shape[0]
-        if not 0 <= self.offset < count:
-            raise checks.InputError(f"offset: expected an integer from 0 to {count - 1}, found {self.offset}")
+        checks.integer("offset", self.offset, 0, count - 1)
         if self.samples is not None and checks.positive_int("samples", self.samples) > count - self.offset:
             raise checks.InputError(
                 f"samples: expected at most {count - self.offset} after offset {self.offset}, found {self.samples}"

@@ -38,6 +38,10 @@ class Pairs(ABC):
         return ""
 
 
+PAIRS = checks.instance(Pairs, "pairs such as GaussianPairs(…)")
+"""The check of a field that takes some."""
+
+
 @dataclass(frozen=True)
 class GaussianPairs(Pairs):
     """Independent standard normal x and y: no relation between input and target.
@@ -60,8 +64,9 @@ class GaussianPairs(Pairs):
 
     def __post_init__(self) -> None:
         """Refuse sizes and scales that are not positive."""
-        checks.positive_int("samples", self.samples)
-        checks.positive("target_scale", self.target_scale)
+        for name in ("inputs", "outputs"):
+            checks.sizes()(name, _shape(getattr(self, name)))
+        checks.fields(self, samples=checks.positive_int, skip=checks.sizes(), target_scale=checks.positive)
 
     def sample(self, stream: Stream) -> tuple[Tensor, Tensor]:
         """Draw x `[n, *inputs]`, then y `[n, *outputs]`."""
@@ -96,7 +101,8 @@ class SpherePairs(Pairs):
 
     def __post_init__(self) -> None:
         """Refuse sizes and scales that are not positive."""
-        checks.positive_int("samples", self.samples)
+        for name in ("samples", "inputs", "outputs"):
+            checks.positive_int(name, getattr(self, name))
         checks.positive("radius", self.radius)
         checks.positive("target_scale", self.target_scale)
 
@@ -155,6 +161,10 @@ class FixedPairs(Pairs):
     pairs: Pairs
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what gives no pairs, and what is no seed."""
+        checks.fields(self, pairs=PAIRS, seed=checks.seed)
+
     @property
     def samples(self) -> int:
         """Number of pairs."""
@@ -207,4 +217,4 @@ def _equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
 
 
 def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (size,) if isinstance(size, int) else size
+    return size if isinstance(size, tuple) else (size,)

@@ -44,6 +44,7 @@ class Split:
         """Refuse sizes that are not positive or need more samples than there are."""
         for name in ("count", "train", "validation"):
             checks.positive_int(name, getattr(self, name))
+        checks.seed("seed", self.seed)
         if self.train + self.validation > self.count:
             raise checks.InputError(
                 f"split: expected at most {self.count} samples, found {self.train} + {self.validation}"

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+REBUILD = "DEEPLIMIT_REQUIRE_NATIVE=1 pip install --no-deps ."
+"""The command that builds the extension."""
+
 try:
     import deeplimit.engines._native as _native
 except ImportError as error:  # installed without a compiler: the other engines serve
-    MISSING = f"the extension was not built ({error})"
+    MISSING = f"the extension was not built ({error}); {REBUILD} builds it from a clone, or says why it cannot"
 else:
     MISSING = ""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from deeplimit import checks
 from deeplimit.branches import Branch
 from deeplimit.engines.engine import Engine, Theta, is_ensemble, layered
 
@@ -43,5 +44,7 @@ def _trajectory(branch: Branch, h: Tensor, theta: Theta, scale: float) -> Iterat
     stacked = layered(branch, theta, ensemble=ensemble)
     shared = {role: theta[role] for role in branch.shared_shapes}
     for layer in zip(*(stacked[role].unbind(0) for role in stacked), strict=True):
-        h = h + scale * evaluate(h, dict(zip(stacked, layer, strict=True)) | shared)
+        f = evaluate(h, dict(zip(stacked, layer, strict=True)) | shared)
+        checks.shape("branch", tuple(f.shape), tuple(h.shape))  # the sum would broadcast
+        h = h + scale * f
         yield h

@@ -59,7 +59,7 @@ class TritonEngine(TorchEngine):
     def missing(self) -> str:
         """No Triton, or nothing to run it on."""
         if importlib.util.find_spec("triton") is None:
-            return "triton is not installed; the extra `triton` has it, on Linux"
+            return f"triton is not installed; {checks.extra_command('triton')} installs it, on Linux"
         return "" if torch.cuda.is_available() or _interpreted() else "no GPU that PyTorch's cuda knows"
 
     @property

@@ -54,12 +54,7 @@ class HomogeneousFlow:
 
     def __post_init__(self) -> None:
         """Refuse a degree that is not a count and a coefficient below 0."""
-        if isinstance(self.degree, bool) or not isinstance(self.degree, int) or self.degree < 0:
-            raise checks.InputError(f"degree: expected an integer of at least 0, found {self.degree!r}")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise checks.InputError(
-                f"weight_decay: expected a finite number of at least 0, found {self.weight_decay!r}"
-            )
+        checks.fields(self, degree=checks.count, weight_decay=checks.not_negative)
 
     @property
     def kernel_rate(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deeplimit import checks
 from deeplimit.measures.measure import Every, Measure, Memory, Observation, Schedule, View, per_layer_norm
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class LayerGradients(Measure):
 
     at: Schedule = field(default_factory=lambda: Every(1))
     positions: tuple[float, ...] = (0.25, 0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        """Refuse positions outside of the network."""
+        checks.each(checks.fraction)("positions", self.positions)
 
     def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
         """One norm per role and position."""

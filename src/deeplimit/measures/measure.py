@@ -32,6 +32,10 @@ class Schedule(ABC):
         return iteration in self
 
 
+SCHEDULE = checks.instance(Schedule, "a schedule such as Every(10)")
+"""The check of a measure's `at`."""
+
+
 @dataclass(frozen=True)
 class Every(Schedule):
     """Iterations 0, `interval`, 2 · `interval`, …
@@ -63,7 +67,7 @@ class Geometric(Schedule):
 
     def __post_init__(self) -> None:
         """Refuse less than one a decade."""
-        checks.positive_int("per_decade", self.per_decade)
+        checks.integer("per_decade", self.per_decade, 1, 1000)
 
     def __contains__(self, iteration: int) -> bool:
         """Whether it is one of them."""
@@ -83,6 +87,10 @@ class At(Schedule):
     """The listed iterations."""
 
     iterations: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no iteration."""
+        checks.each(checks.count)("iterations", self.iterations)
 
     def __contains__(self, iteration: int) -> bool:
         """Whether it is listed."""

@@ -95,6 +95,10 @@ class Entry(Measure):
     at: Schedule = field(default_factory=lambda: Every(100))
     identified: bool = field(default=False, metadata=LATER)
 
+    def __post_init__(self) -> None:
+        """Refuse indices below 0."""
+        checks.each(checks.count)("position", self.position)
+
     def observe(self, view: View, memory: Memory) -> Iterator[Observation]:
         """The entry in all layers.
 

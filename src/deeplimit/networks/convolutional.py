@@ -56,12 +56,10 @@ class Convolutional(ImageNetwork):
 
     def __post_init__(self) -> None:
         """Refuse sizes and scales that are not positive."""
-        sizes = {"channels": [c for group in self.channels for c in group], "hidden": self.hidden, "image": self.image}
-        sizes |= {"classes": [self.classes], "pool": [self.pool], "stride": [self._stride]}
-        for name, numbers in sizes.items():
-            for number in numbers:
-                checks.positive_int(name, number)
-        checks.positive("gain", self.gain)
+        checks.fields(self, channels=checks.each(checks.sizes()), hidden=checks.sizes(), image=checks.sizes(3))
+        for name in ("classes", "pool"):
+            checks.positive_int(name, getattr(self, name))
+        checks.fields(self, stride=checks.optional(checks.positive_int), gain=checks.positive)
 
     @property
     def depth(self) -> int:  # type: ignore[override]  # a field elsewhere

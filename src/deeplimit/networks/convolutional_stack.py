@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.branches import GELU, Activation
+from deeplimit.branches.activations import ACTIVATION, GELU, Activation
 from deeplimit.networks.drawn import Law
 from deeplimit.networks.images import ImageNetwork, by_member, layer, normalisation
 from deeplimit.scaling import DepthScaling
@@ -82,6 +82,7 @@ class ConvolutionalStack(ImageNetwork):
         """Refuse sizes that are not positive, and images whose maps are smaller than the window of the pooling."""
         for name in ("depth", "channels", "classes"):
             checks.positive_int(name, getattr(self, name))
+        checks.fields(self, image=checks.sizes(3), activation=ACTIVATION)
         if min(self.map_size) < POOL:
             raise checks.InputError(f"image: expected at least 12 x 12 pixels, found {self.image[1]} x {self.image[2]}")
 

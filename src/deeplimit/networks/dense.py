@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.branches import Activation, Identity, LeakyReLU, ReLU
+from deeplimit.branches.activations import ACTIVATION, Activation, Identity, LeakyReLU, ReLU
 from deeplimit.networks.drawn import DrawnNetwork
 
 if TYPE_CHECKING:
@@ -54,11 +54,8 @@ class FullyConnected(DrawnNetwork):
 
     def __post_init__(self) -> None:
         """Refuse sizes and scales that are not positive."""
-        for name, size in (("inputs", self.inputs), *(("widths", w) for w in self.widths), ("outputs", self.outputs)):
-            checks.positive_int(name, size)
-        checks.positive("gain", self.gain)
-        if not 0 <= self.bias_std < math.inf:
-            raise checks.InputError(f"bias_std: expected a finite number of at least 0, found {self.bias_std!r}")
+        sizes = {"inputs": checks.positive_int, "widths": checks.sizes(), "outputs": checks.positive_int}
+        checks.fields(self, **sizes, gain=checks.positive, bias_std=checks.not_negative, activation=ACTIVATION)
         checks.one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
 
     @property

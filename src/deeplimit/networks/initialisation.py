@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from deeplimit.draws import Stream
 
 
+PROCESS = checks.instance(Process, "a process such as IID()")
+"""The check of a field that takes one."""
+
+
 class Initialisation(ABC):
     """Draws the layered parameters of a branch at any depth."""
 
@@ -43,6 +47,12 @@ class ByRole(Initialisation):
 
     processes: Mapping[str, Process]
     other: Process | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no process."""
+        for role, process in self.processes.items():
+            PROCESS(f"init of {role}", process)
+        checks.optional(PROCESS)("init of the other roles", self.other)
 
     def paths(self, branch: Branch, stream: Stream) -> dict[str, Path]:
         """One path per role, drawn in the order of the branch's roles.
@@ -117,6 +127,7 @@ def coerce(init: Initialisation | Process | Mapping[str, Process] | None, branch
         return init
     if isinstance(init, Process):
         return ByRole({}, other=init)
+    checks.instance(Mapping, "a process such as IID(), or a mapping role -> process")("init", init)
     return ByRole(dict(init), other=None) if set(init) >= set(branch.shapes) else _completed(init, branch)
 
 

@@ -26,6 +26,10 @@ class LinearMap(ABC):
         """The initial matrix `[outputs, inputs]`."""
 
 
+LINEAR_MAP = checks.optional(checks.instance(LinearMap, "a map such as Padding(4, 10), or None"))
+"""The check of a field that takes one."""
+
+
 @dataclass(frozen=True)
 class Padding(LinearMap):
     """The embedding of the paper: A = (I_d; 0), the input followed by q − d zeros.

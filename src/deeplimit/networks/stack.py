@@ -12,7 +12,7 @@ from deeplimit import checks
 from deeplimit.branches import Branch
 from deeplimit.draws import Draw, NamedDraw, Stream
 from deeplimit.networks.initialisation import ByRole, Initialisation, coerce
-from deeplimit.networks.maps import LinearMap
+from deeplimit.networks.maps import LINEAR_MAP, LinearMap
 from deeplimit.networks.network import Network, Parameters
 from deeplimit.processes import Process
 from deeplimit.scaling import DepthScaling
@@ -62,8 +62,16 @@ class ResidualStack(Network):
     readout: LinearMap | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a depth that is not a positive integer."""
-        checks.positive_int("depth", self.depth)
+        """Refuse a depth that is not a positive integer, and parts of another kind."""
+        checks.fields(
+            self,
+            branch=checks.instance(Branch, "a branch such as Perceptron(10, 40)"),
+            depth=checks.positive_int,
+            scaling=checks.instance(DepthScaling, "a scaling such as DepthScaling(1.0)"),
+            embedding=LINEAR_MAP,
+            readout=LINEAR_MAP,
+        )
+        _ = self.initialisation  # refuses what is none
 
     @property
     def initialisation(self) -> Initialisation:

@@ -73,9 +73,7 @@ class StagedResidual(ImageNetwork):
         """Refuse sizes and scales that are not positive, and a network without stages."""
         if not self.blocks:
             raise checks.InputError("blocks: expected a number for each stage, found none")
-        for name, sizes in (("blocks", self.blocks), ("image", self.image)):
-            for size in sizes:
-                checks.positive_int(name, size)
+        checks.fields(self, blocks=checks.sizes(), image=checks.sizes(3))
         for name in ("base", "classes"):
             checks.positive_int(name, getattr(self, name))
         checks.positive("gain", self.gain)

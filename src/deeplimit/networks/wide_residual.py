@@ -55,9 +55,7 @@ class WideResidual(ImageNetwork):
         """Refuse sizes and scales that are not positive."""
         for name in ("blocks", "widen", "classes", "base"):
             checks.positive_int(name, getattr(self, name))
-        for size in self.image:
-            checks.positive_int("image", size)
-        checks.positive("gain", self.gain)
+        checks.fields(self, image=checks.sizes(3), gain=checks.positive)
         checks.one_of("padding", self.padding, PADDINGS)
 
     @property

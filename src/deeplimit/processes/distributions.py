@@ -21,6 +21,10 @@ class Distribution(ABC):
         """A tensor of `shape`, on the CPU."""
 
 
+DISTRIBUTION = checks.instance(Distribution, "a distribution such as Normal()")
+"""The check of a field that takes one."""
+
+
 @dataclass(frozen=True)
 class Normal(Distribution):
     """Independent centred normal entries of standard deviation `std`.

@@ -167,5 +167,4 @@ def fractional_noise(hurst: float, steps: int, *, paths: int, generator: torch.G
 
 
 def _check_index(hurst: float) -> None:
-    if not 0 < hurst < 1:
-        raise checks.InputError(f"hurst: expected a number between 0 and 1, found {hurst}")
+    checks.inside("hurst", hurst)

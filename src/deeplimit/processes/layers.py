@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.processes.distributions import Distribution, Normal
+from deeplimit.processes.distributions import DISTRIBUTION, Distribution, Normal
 from deeplimit.processes.process import ContinuousPath, Path, Process
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ class IID(Process):
     """Independent layers: no limit as a function of depth. A deeper network continues the draws of a shallower one."""
 
     distribution: Distribution = field(default_factory=Normal)
+
+    def __post_init__(self) -> None:
+        """Refuse what draws nothing."""
+        DISTRIBUTION("distribution", self.distribution)
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Path:
         """Draw a seed: the path draws its layers from a generator of its own, as many as it is asked for."""
@@ -53,6 +57,10 @@ class Tied(Process):
 
     distribution: Distribution = field(default_factory=Normal)
 
+    def __post_init__(self) -> None:
+        """Refuse what draws nothing."""
+        DISTRIBUTION("distribution", self.distribution)
+
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Path:
         """Draw the one layer."""
         return _ConstantPath(self.distribution.draw(shape, generator))
@@ -63,6 +71,10 @@ class Constant(Process):
     """Every weight equal to `value`; with 0 the residual branch starts at zero and the network at the identity."""
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no finite number."""
+        checks.finite("value", self.value)
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Path:
         """Nothing is drawn."""

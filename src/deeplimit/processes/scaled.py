@@ -35,8 +35,7 @@ class DepthScaled(Process):
 
     def __post_init__(self) -> None:
         """Refuse an exponent that is not finite."""
-        if not math.isfinite(self.exponent):
-            raise checks.InputError(f"exponent: expected a finite number, found {self.exponent}")
+        checks.fields(self, process=checks.instance(Process, "a process such as IID()"), exponent=checks.finite)
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Path:
         """Draw the other process."""

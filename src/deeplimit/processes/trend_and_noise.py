@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,10 +49,9 @@ class TrendAndNoise(Process):
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no weights."""
-        if not math.isfinite(self.beta):
-            raise checks.InputError(f"beta: expected a finite number, found {self.beta!r}")
-        if self.noise_std != 0:
-            self._motion()
+        trend = checks.instance(Process, "a process such as Tied()")
+        checks.fields(self, trend=trend, beta=checks.finite, noise_std=checks.not_negative)
+        FractionalBrownianMotion(self.hurst, finest=self.finest)  # refuses what is no index
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> TrendAndNoisePath:
         """Draw the trend, then the noise."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -37,9 +38,9 @@ def interval() -> float:
     try:
         seconds = float(text) if text else INTERVAL
     except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise InputError(f"{VARIABLE}: expected a number of seconds of at least 0, found {text!r}")
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(f"{VARIABLE}: expected a finite number of seconds of at least 0, found {text!r}")
     return seconds
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from deeplimit import checks
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -28,6 +30,12 @@ class Cost:
     layer_steps: float
     memory_bytes: float = 0.0
     disk_bytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be summed up."""
+        checks.fields(
+            self, layer_steps=checks.not_negative, memory_bytes=checks.not_negative, disk_bytes=checks.not_negative
+        )
 
 
 def _unheard(fraction: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplimit import checks
+from deeplimit import checks, machine
 from deeplimit.regimes.observe import Runs, movement_of, passage_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ def read_runs(files: Sequence[Path]) -> dict[int, list[Runs]]:
     them.
 
     Raises:
-        InputError: a file is not there, is no safetensors file, or its tensors do not fit together.
+        InputError: a file is not there, is no safetensors file, or its tensors do not fit together, or into memory.
     """
+    there = [file.stat().st_size for file in files if file.is_file()]
+    # All runs are held together, and in double precision while they are compared.
+    machine.check_memory("files", 3.0 * sum(there), remedy="fewer files")
     runs: dict[int, list[Runs]] = {}
     for file in files:
         depth, run = _run(file, _tensors(file))

@@ -90,6 +90,8 @@ def peak_time(
     False
     """
     t, a = _curve(times, values)
+    checks.finite("chance", chance)
+    checks.not_negative("within", within)
     mean = _Window(t, smooth)
     curve = mean(a)
     noise = _noise(a, curve, counts=mean.counts, samples=samples)
@@ -135,10 +137,8 @@ class _Window:
     """The running mean over a window of log time; `counts` measurements are in each."""
 
     def __init__(self, t: Floats, half: float) -> None:
-        if not (math.isfinite(half) and half >= 0):
-            raise checks.InputError(f"smooth: expected a finite number of at least 0, found {half}")
-        # Rounding of the bounds must not decide whether an equidistant neighbour is in.
-        widest = math.exp(half) * (1 + 1e-12)
+        # Rounding of the bounds must not decide whether an equidistant neighbour is in. Beyond e^100 all are in.
+        widest = math.exp(min(checks.not_negative("smooth", half), 100.0)) * (1 + 1e-12)
         self._first = np.searchsorted(t, t / widest, side="left")
         self._end = np.searchsorted(t, t * widest, side="right")
         self.counts = self._end - self._first
@@ -167,8 +167,6 @@ def _noise(a: Floats, curve: Floats, *, counts: NDArray[np.intp], samples: int |
 
 def _first_within(t: Floats, curves: Floats, within: float) -> Floats:
     """t_* of each column."""
-    if not (math.isfinite(within) and within >= 0):
-        raise checks.InputError(f"within: expected a finite distance of at least 0, found {within}")
     level = curves.max(axis=0) - within
     at = (curves >= level).argmax(axis=0)
     before = np.maximum(at - 1, 0)

@@ -7,18 +7,19 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from deeplimit import checks
+from deeplimit.claims import Claim
+from deeplimit.figures import Figure
 from deeplimit.records import Label, Task
 from deeplimit.study.settings import TIERS, Settings, Tiered
 
 if TYPE_CHECKING:
-    from deeplimit.claims import Claim
     from deeplimit.data import Augmentation, Pairs
     from deeplimit.draws import Draw
-    from deeplimit.figures import Figure
     from deeplimit.measures import Comparison, Measure
     from deeplimit.networks import Network
     from deeplimit.training import Batches, Decay, EpochStop, LossFunction, Optimizer
@@ -83,8 +84,12 @@ class Study:
 
     def __post_init__(self) -> None:
         """Refuse what no tier could run."""
-        if not NAME.fullmatch(self.name):
+        if not NAME.fullmatch(checks.text("study", self.name)):
             raise checks.InputError(f"study: expected a name of letters, digits, dots and dashes, found {self.name!r}")
+        try:
+            self._check_fields()
+        except checks.InputError as problem:
+            raise self._error(str(problem)) from problem
         if (self.tasks is None) == (self.network is None):
             raise self._error("expected either a network or tasks, found " + ("both" if self.tasks else "neither"))
         lacking = [name for name in ("data", "optimizer", "iterations") if getattr(self, name) is None]
@@ -92,13 +97,40 @@ class Study:
             raise self._error(
                 f"expected data, optimizer and iterations beside a network, found no {', '.join(lacking)}"
             )
+
+    def _check_fields(self) -> None:
+        """Each field by itself, and that what differs from tier to tier has a value at each."""
+        checks.fields(
+            self,
+            grid=checks.instance(Mapping, "a mapping axis -> values"),
+            seeds=checks.distinct(checks.seed),
+            tasks=checks.optional(checks.function),
+            figures=checks.each(checks.instance(Figure, "a Figure")),
+            claims=checks.each(checks.instance(Claim, "a Claim")),
+            tiers=checks.distinct(checks.among(TIERS)),
+        )
         taken = sorted(RESERVED.intersection(self.grid))
         if taken:
-            raise self._error(f"grid: expected axes other than the columns of every row, found {', '.join(taken)}")
-        if self.lockstep and "depth" not in self.grid:
-            raise self._error(
-                "lockstep: expected a grid with the axis depth, found " + (", ".join(self.grid) or "none")
+            raise checks.InputError(
+                f"grid: expected axes other than the columns of every row, found {', '.join(taken)}"
             )
+        if self.lockstep and "depth" not in self.grid:
+            found = ", ".join(self.grid) or "none"
+            raise checks.InputError(f"lockstep: expected a grid with the axis depth, found {found}")
+        for tier in self.tiers:
+            self._check_tier(Settings(tier))
+
+    def _check_tier(self, base: Settings) -> None:
+        """That what differs from tier to tier has a value at this one, and the values that can be looked at before a plan is made."""
+        for name in (part.name for part in dataclasses.fields(self)):
+            with _named(name):
+                value = base.pick(getattr(self, name))
+            if name == "iterations" and not callable(value):
+                checks.optional(checks.count)(name, value)
+        Settings(base.tier, base.pick(self.replicates), base.pick(self.dtypes))
+        for axis, values in self.grid.items():
+            with _named(f"grid: {axis}"):
+                _labelled(base.pick(values))
 
     def settings(self, tier: str, seeds: int | None = None, *, dtype: str | None = None) -> Settings:
         """What the study is run with at a tier, where `seeds` and `dtype` replace its own replicates and precisions."""
@@ -189,11 +221,22 @@ class Study:
         return value(**{name: values[name] for name in named})
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let an error say which part of the study it is about."""
+    try:
+        yield
+    except checks.InputError as problem:
+        raise checks.InputError(f"{name}: {problem}") from problem
+
+
 def _labelled(values: Any) -> dict[Label, Any]:
     """Values by the label that stands in the rows: numbers and text for themselves, a dict as it is, others by their text."""
     if isinstance(values, Mapping):
         return dict(values)
-    items = values if isinstance(values, Sequence) and not isinstance(values, str) else (values,)
+    if isinstance(values, str):
+        raise checks.InputError(f"expected a tuple of values such as ({values!r},), found {values!r}")
+    items = values if isinstance(values, Sequence) else (values,)
     return {item if isinstance(item, str | int | float) else str(item): item for item in items}
 
 

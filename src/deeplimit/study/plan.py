@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
@@ -15,7 +14,7 @@ from deeplimit.records.rows import COLUMNS
 from deeplimit.study.description import Study
 from deeplimit.study.stale import Kept
 from deeplimit.study.subject import Request
-from deeplimit.sweeps import Execution, Expectation, Job, expect, probe
+from deeplimit.sweeps import Execution, Expectation, Job, capped, expect, fitted, probe
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,24 +134,37 @@ def seconds_of(chosen: Plan, store: Store) -> dict[str, float]:
 
 
 def expectations(
-    studies: Sequence[Study], request: Request, *, out: Path, execution: Execution, planned: Plan | None = None
+    studies: Sequence[Study],
+    planned: Plan,
+    *,
+    store: Store,
+    execution: Execution,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[tuple[str, Expectation]]:
     """What each study still needs, and under `in total` all of them; a shared run counts for the first study that has it.
 
+    The total says what the machine lacks, where a run does not fit into its memory.
+
     Args:
         studies: the selected ones.
-        request: tier and options.
-        out: output directory; what is complete in it is not counted.
+        planned: what `plan` made of them.
+        store: where runs are kept; what is complete is not counted.
         execution: how it would be computed.
-        planned: what `plan` made of it, if it was called before.
+        say: is told where that is with fewer workers or threads than asked for, and why.
     """
-    store = Store(out)
-    chosen = planned or plan(studies, request, store=store)
-    jobs = [job for job in chosen.jobs if not store.is_complete(job.id)]
+    jobs = [job for job in planned.jobs if not store.is_complete(job.id)]
+    lack = ""
+    if jobs:
+        execution.check_machine()
+    try:
+        execution = fitted(jobs, execution, say=say)
+    except checks.InputError as problem:  # what is needed is still to be said
+        execution, lack = replace(capped(execution, say=say), workers=1), str(problem)
     seconds = dict(zip((job.id for job in jobs), probe(jobs, execution), strict=True))
-    owner = {entry.id: entry.study for entry in reversed(chosen.entries)}
+    owner = {entry.id: entry.study for entry in reversed(planned.entries)}
     parts = [(study.name, [job for job in jobs if owner[job.id] == study.name]) for study in studies]
-    return [
+    *each, (total, need) = [
         (name, expect(part, [seconds[job.id] for job in part], workers=execution.workers))
         for name, part in [*parts, ("in total", jobs)]
     ]
+    return [*each, (total, replace(need, lack=lack))]

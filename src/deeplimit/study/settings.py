@@ -14,6 +14,14 @@ TIERS = ("quick", "paper", "full")
 """Minutes; the sizes of the paper as far as an hour goes; all of them. What a study does not say of `full` is as in `paper`."""
 #: Replicates are drawn with this seed and the following ones, far from any that an author would choose.
 FIRST_REPLICATE = 1000
+#: Replicates at most: at 10,000 an interval is a hundredth of the spread, and more seeds are further studies.
+MOST_REPLICATES = 10_000
+DTYPES = ("float32", "float64")
+
+
+def replicates(name: str, value: object) -> int:
+    """Return `value` when it is a number of replicates."""
+    return checks.integer(name, value, 0, MOST_REPLICATES)
 
 
 @dataclass(frozen=True, init=False)
@@ -28,6 +36,10 @@ class Tiered(Generic[T]):
 
     def __init__(self, **by_tier: T) -> None:
         """One keyword per tier."""
+        if not by_tier:
+            raise checks.InputError("Tiered: expected a value for a tier, found none")
+        for tier in by_tier:
+            checks.one_of("tier", tier, TIERS)
         object.__setattr__(self, "by_tier", by_tier)
 
     def at(self, tier: str) -> T:
@@ -52,6 +64,12 @@ class Settings:
     tier: str
     replicates: int = 0
     dtypes: tuple[str, ...] = ("float64",)
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown tier or precision, and more replicates than make sense."""
+        checks.one_of("tier", self.tier, TIERS)
+        replicates("replicates", self.replicates)
+        checks.each(checks.among(DTYPES))("dtypes", self.dtypes)
 
     @overload
     def pick(self, value: Tiered[T]) -> T: ...

@@ -18,6 +18,7 @@ from deeplimit.failures import users_code
 from deeplimit.records import Store
 from deeplimit.records.code import STUDY_MODULE
 from deeplimit.study.description import Study
+from deeplimit.study.settings import DTYPES, replicates
 
 if TYPE_CHECKING:
     from deeplimit.claims import Claim
@@ -111,10 +112,10 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse options that no study could serve."""
-        if self.dtype is not None:
-            checks.one_of("dtype", self.dtype, ("float32", "float64"))
-        if self.seeds is not None and self.seeds < 0:
-            raise checks.InputError(f"seeds: expected a number of replicates of at least 0, found {self.seeds}")
+        dtype = checks.optional(checks.among(DTYPES))
+        kind = checks.among(("paper", "file"))
+        checks.fields(self, kind=kind, name=checks.text, tier=checks.text, only=checks.each(checks.text), dtype=dtype)
+        checks.optional(replicates)("seeds", self.seeds)
 
     @property
     def command(self) -> str:
@@ -177,9 +178,10 @@ def load_file(path: Path) -> Subject:
     """
     module = _executed(path)
     found = getattr(module, "studies", None) or ([module.study] if hasattr(module, "study") else [])
-    studies = tuple(study for study in found if isinstance(study, Study))
+    studies = tuple(study for study in found if isinstance(study, Study)) if isinstance(found, tuple | list) else ()
     if not studies or len(studies) != len(found):
-        raise checks.InputError(f"{path}: expected `study = Study(…)` or `studies = (Study(…), …)`, found {found!r}")
+        wanted = "`study = Study(…)` or `studies = (Study(…), …)`"
+        raise checks.InputError(f"{path}: expected {wanted}, found {checks.brief(found)}")
     title = studies[0].title if len(studies) == 1 else ""
     return Subject(path.stem, title or path.stem, inspect.getdoc(module) or "", studies)
 

@@ -42,10 +42,8 @@ class Batches:
         """Refuse sizes below 1, an unknown order, and earlier epochs where they change nothing."""
         checks.positive_int("size", self.size)
         checks.one_of("order", self.order, ("shuffled", "published", "fixed"))
-        if self.earlier < 0 or (self.earlier and self.order != "published"):
-            raise checks.InputError(
-                f"earlier: expected 0, or a number above 0 with order 'published'; found {self.earlier} with {self.order!r}"
-            )
+        if checks.count("earlier", self.earlier) and self.order != "published":
+            raise checks.InputError(f"earlier: expected 0 with order {self.order!r}, found {self.earlier}")
 
     def per_epoch(self, samples: int) -> int:
         """Number of batches in an epoch.

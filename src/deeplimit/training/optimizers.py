@@ -23,6 +23,7 @@ Slots = dict[str, "Tensor"]
 """What an optimiser carries from step to step, by name."""
 Rate = float | tuple[float, ...]
 """One number for all members, or one for each."""
+RATE = checks.by_member(checks.not_negative)
 
 
 class Optimizer(ABC):
@@ -94,6 +95,10 @@ class GradientFlow(Optimizer):
     learning_rate: Rate
     clip: Callable[[Tensor], Tensor] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a rate that is no number; one below 0 runs the flow backwards."""
+        checks.fields(self, learning_rate=checks.by_member(checks.finite), clip=checks.optional(checks.function))
+
     def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One explicit Euler step of the flow."""
         return {role: self._moved(network, role, params[role], grads[role]) for role in params}, slots
@@ -126,6 +131,10 @@ class SGD(Optimizer):
     weight_decay: Rate = 0.0
     layer_factor: bool = False
     decoupled: bool = field(default=False, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        """Refuse rates below 0, and a momentum that never ends."""
+        checks.fields(self, learning_rate=RATE, momentum=checks.below_one, weight_decay=RATE)
 
     def slots(self, params: Parameters) -> Slots:
         """Zero velocities, where there is momentum."""
@@ -161,6 +170,12 @@ class Adam(Optimizer):
     weight_decay: Rate = 0.0
     decoupled: bool = False
     layer_factor: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse rates below 0, and moments that never end."""
+        checks.fields(self, learning_rate=RATE, epsilon=checks.not_negative, weight_decay=RATE)
+        if len(checks.each(checks.below_one)("betas", self.betas)) != 2:
+            raise checks.InputError(f"betas: expected two numbers, found {self.betas}")
 
     def slots(self, params: Parameters) -> Slots:
         """Zero moments and a count of steps."""
@@ -221,6 +236,10 @@ class TorchOptimizer(Optimizer):
     learning_rate: float
     options: Mapping[str, Any] = field(default_factory=dict)
     layer_factor: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that is no number of its own."""
+        checks.not_negative("learning_rate", self.learning_rate)
 
     def update(self, network: Network, params: Parameters, grads: Parameters, slots: Slots) -> tuple[Parameters, Slots]:
         """One step of a fresh optimiser object that is handed the state of the last one.

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deeplimit import checks
 from deeplimit.data import Augmentation, Pairs
+from deeplimit.data.pairs import PAIRS
 from deeplimit.draws import Draw, NamedDraw
 from deeplimit.measures import Comparison, Measure, Memory, Observation, Schedule, View, accuracy_of
+from deeplimit.measures.measure import SCHEDULE
 from deeplimit.networks import Network
 from deeplimit.records import Context, Cost, Label, Row
 from deeplimit.records.identity import LATER
@@ -34,6 +36,27 @@ if TYPE_CHECKING:
 
 Entry = tuple[int, int, str, "list[int] | None", list[Any]]
 """Iteration, depth, quantity, index, values by member (None for members that had diverged)."""
+
+
+SAMPLED = 16
+"""Members of a probe: more take longer in proportion."""
+
+PARTS: dict[str, checks.Check] = {
+    "networks": checks.each(checks.instance(Network, "a network such as ResidualStack(…)")),
+    "data": PAIRS,
+    "optimizer": checks.instance(Optimizer, "an optimiser such as SGD(0.1)"),
+    "iterations": checks.count,
+    "measures": checks.each(checks.instance(Measure | Comparison, "a measure such as Loss()")),
+    "seeds": checks.each(checks.seed),
+    "loss": checks.function,
+    "draw": checks.instance(Draw, "a draw such as NamedDraw()"),
+    "batches": checks.optional(checks.instance(Batches, "mini-batches such as Batches(32)")),
+    "stop": checks.optional(checks.instance(EpochStop, "a rule such as EpochStop(1e-3)")),
+    "decay": checks.optional(checks.instance(Decay, "a decay such as CosineDecay(10)")),
+    "rule": checks.optional(checks.instance(Rule, "a rule such as RobustRule()")),
+    "augmentation": checks.optional(checks.instance(Augmentation, "an augmentation such as Flip()")),
+}
+"""The checks of a training run's parts."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +113,15 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         """Refuse networks of equal depth, an empty ensemble and an unknown precision."""
+        checks.fields(self, **PARTS)
+        for measure in self.measures:
+            SCHEDULE(f"at of {type(measure).__name__}", measure.at)
         if not self.seeds or not self.networks:
             raise checks.InputError(
                 f"run: expected at least one network and one seed, found {len(self.networks)} and {len(self.seeds)}"
             )
         if len({network.depth for network in self.networks}) < len(self.networks):
             raise checks.InputError(f"networks: expected different depths, found {[n.depth for n in self.networks]}")
-        if self.iterations < 0:
-            raise checks.InputError(f"iterations: expected a number of at least 0, found {self.iterations}")
         checks.one_of("dtype", self.dtype, ("float32", "float64"))
 
     def run(self, context: Context) -> Iterator[Row]:
@@ -127,7 +151,12 @@ class TrainingRun:
         return Cost(layers * members * (self.iterations + 1), memory, disk)
 
     def probe(self, context: Context) -> float:
-        """Seconds to expect: a few iterations, of a small network for a large one, in proportion; what a run costs besides is taken off."""
+        """Seconds to expect: a few iterations, of a small network for a large one, in proportion; what a run costs besides is taken off.
+
+        Of many members a few are sampled, in proportion too: a sample takes little memory, however many are asked for.
+        """
+        if len(self.seeds) > SAMPLED:
+            return self._few_members().probe(context) * len(self.seeds) / SAMPLED
         stands = [network.probed() for network in self.networks]
         shallow = tuple({network.depth: network for network, _ in stands}.values())
         few, more = (dataclasses.replace(self, networks=shallow, iterations=n) for n in (2, 6))
@@ -135,6 +164,14 @@ class TrainingRun:
         per_iteration = max(seconds[2] - seconds[1], 0.0) / 4
         times = sum(times * network.depth for network, times in stands) / sum(network.depth for network in shallow)
         return seconds[1] + per_iteration * times * self.iterations
+
+    def _few_members(self) -> TrainingRun:
+        """The run with its first members alone, each with its own numbers."""
+        own = {name: getattr(self.optimizer, name, None) for name in ("learning_rate", "weight_decay")}
+        few = {name: values[:SAMPLED] for name, values in own.items() if isinstance(values, tuple)}
+        # Every optimiser is a dataclass, which the interface cannot say.
+        optimizer: Optimizer = dataclasses.replace(self.optimizer, **few)  # type: ignore[type-var]
+        return dataclasses.replace(self, seeds=self.seeds[:SAMPLED], optimizer=optimizer)
 
     def _rows(self, entries: list[Entry]) -> Iterator[Row]:
         own = {name: getattr(self.optimizer, name, None) for name in ("learning_rate", "weight_decay")}

@@ -35,10 +35,7 @@ class EpochStop:
     def __post_init__(self) -> None:
         """Refuse a negative threshold, a patience below 1 and an improvement that is no fraction."""
         checks.positive_int("patience", self.patience)
-        if not self.below >= 0 or not 0 <= self.improvement < 1:
-            raise checks.InputError(
-                f"stop: expected a threshold of at least 0 and an improvement in [0, 1), found {self.below} and {self.improvement}"
-            )
+        checks.fields(self, below=checks.not_negative, improvement=checks.below_one)
 
     def start(self, like: Tensor) -> Memory:
         """What is remembered of members `[E]`: the sum of losses, the best mean, epochs since, the iteration of the stop (or −1)."""

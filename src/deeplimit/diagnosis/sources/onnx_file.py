@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplimit import checks
+from deeplimit import checks, machine
 from deeplimit.diagnosis.sources.reading import bad, beside, computable, listed, short
 from deeplimit.diagnosis.sources.source import Source
 
@@ -96,8 +96,9 @@ def _graph(file: Path) -> Any:
         import onnx
     except ImportError as problem:
         raise checks.InputError(
-            f"{file}: expected the library onnx (pip install 'deeplimit[onnx]'), found none"
+            f"{file}: expected the library onnx ({checks.extra_command('onnx')}), found none"
         ) from problem
+    machine.check_memory(str(file), 2.0 * file.stat().st_size)  # read as a whole, and taken apart
     try:
         model = onnx.load_model(file, load_external_data=False)
     except Exception as problem:

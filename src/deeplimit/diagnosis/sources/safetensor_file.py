@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplimit import checks
+from deeplimit import checks, machine
 from deeplimit.diagnosis.sources.reading import LONGEST, bad, computable, listed, parsed, short
 from deeplimit.diagnosis.sources.source import Source
 
@@ -48,7 +48,7 @@ class SafetensorsSource(Source):
 
     def __init__(self, file: Path) -> None:
         self.title, self._file = str(file), file
-        header = read_header(file)
+        header = self._header = read_header(file)
         self._shapes = {name: entry.shape for name, entry in header.items() if entry.dtype in _FLOATS}
         others = [name for name in header if name not in self._shapes]
         if others:
@@ -66,6 +66,9 @@ class SafetensorsSource(Source):
         from safetensors import SafetensorError, safe_open
 
         checks.one_of(f"{self.title}: tensor", name, self._shapes)
+        entry = self._header[name]
+        size = (entry.end - entry.begin) / max(1, math.prod(entry.shape[: len(index)]))
+        machine.check_memory(f"{self.title}: {short(name)}", 2.0 * size)  # as it is, and in float32
         try:
             with safe_open(self._file, framework="pt") as file:
                 tensor: Tensor = file.get_slice(name)[index] if index else file.get_tensor(name)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplimit import checks
+from deeplimit import checks, machine
 from deeplimit.diagnosis.sources.reading import bad, computable, listed, short
 from deeplimit.diagnosis.sources.source import Source
 
@@ -106,6 +106,7 @@ def _check_zip(file: Path) -> None:
 
 
 def _check_pickle(file: Path) -> None:
+    machine.check_memory(str(file), float(file.stat().st_size))  # read as a whole
     with file.open("rb") as stream:
         if stream.read(1) != PICKLE:
             raise bad(file, "a file of torch.save", "neither a zip archive nor a pickle")

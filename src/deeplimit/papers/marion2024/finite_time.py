@@ -22,6 +22,7 @@ from deeplimit.processes import GaussianProcess, Process
 from deeplimit.records import Context, Cost, Label, Row, Task
 from deeplimit.study import Settings, Study
 from deeplimit.training import GradientFlow, SquaredError, checksum, draw_members
+from deeplimit.training.run import SAMPLED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,7 +58,10 @@ def theory_network(depth: int, init: Initialisation | Process | Mapping[str, Pro
 
 
 def seconds_for(task: Task, sample: Task, *, context: Context) -> float:
-    """Seconds to expect for a task, from the second run of a small sample of it, in proportion to their costs."""
+    """Seconds to expect for a task, from the second run of a small sample of it with a few members, in proportion to their costs."""
+    seeds = getattr(sample, "seeds", ())
+    if len(seeds) > SAMPLED:
+        sample = dataclasses.replace(sample, seeds=seeds[:SAMPLED])  # type: ignore[type-var]
     quiet = Context(engine=context.engine, device=context.device, threads=context.threads)
     for _ in sample.run(quiet):
         pass
@@ -142,7 +146,9 @@ class OdeConsistency:
     def cost(self) -> Cost:
         """Layers of the networks, and four evaluations a step of the reference at two step sizes."""
         points = len(self.seeds) * (sum(self.depths) + 12 * max(self.depths))
-        return Cost(points, 64.0 * points * getattr(self.data, "samples", 1) * STATE, 1e5)
+        # The reference holds its states at the steps of the deepest network, and some copies of them.
+        states = len(self.seeds) * max(self.depths) * getattr(self.data, "samples", 1) * STATE
+        return Cost(points, 64.0 * states, 1e5)
 
     def probe(self, context: Context) -> float:
         """From the same at depth 16."""

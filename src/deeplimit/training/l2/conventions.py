@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from deeplimit import checks
 
@@ -42,14 +42,13 @@ class Setting:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training has."""
-        checks.positive("learning_rate", self.learning_rate)
-        if not 0 <= self.momentum < 1:
-            raise checks.InputError(f"momentum: expected a number from 0 on and below 1, found {self.momentum}")
+        checks.moderate("learning_rate", self.learning_rate)
+        checks.below_one("momentum", self.momentum)
         for name in ("steps", "batch_size", "classes", "train_samples"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
         if self.tokens_per_parameter is not None:
-            checks.positive("tokens_per_parameter", self.tokens_per_parameter)
+            checks.moderate("tokens_per_parameter", self.tokens_per_parameter)
 
     def need(self, name: str, why: str) -> int:
         """One of the whole numbers that may be None, where it is needed."""
@@ -57,6 +56,11 @@ class Setting:
         if value is None:
             raise checks.InputError(f"{name}: expected a number, because {why}; found none")
         return value
+
+
+Loss = Literal["mean", "sum"]
+Place = Literal["gradient", "rate", "alone", "normalised"]
+Kind = Literal["sgd", "adam", "any"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,15 @@ class Convention:
     """
 
     half: bool = True
-    loss: Literal["mean", "sum"] = "mean"
+    loss: Loss = "mean"
     per_class: bool = False
-    place: Literal["gradient", "rate", "alone", "normalised"] = "gradient"
-    optimizer: Literal["sgd", "adam", "any"] = "any"
+    place: Place = "gradient"
+    optimizer: Kind = "any"
+
+    def __post_init__(self) -> None:
+        """Refuse other words."""
+        words = {"loss": get_args(Loss), "place": get_args(Place), "optimizer": get_args(Kind)}
+        checks.fields(self, **{name: checks.among(known) for name, known in words.items()})
 
     @property
     def coupled(self) -> bool:
@@ -189,7 +198,7 @@ def shrinkage(weight_decay: float, setting: Setting, *, source: str | Convention
     >>> round(shrinkage(1e-2, Setting(0.1, momentum=0.9)), 12)
     0.01
     """
-    kind, value = convention(source), _checked(weight_decay)
+    kind, value = convention(source), _coefficient(weight_decay)
     if not kind.coupled:
         return value * kind.penalty_factor(setting)
     if kind.optimizer == "adam":
@@ -229,7 +238,7 @@ def convert(
         (kind.optimizer for kind in (old, new) if kind.optimizer != "any"), "sgd"
     )
     old, new = (replace(kind, optimizer=known) if kind.optimizer == "any" else kind for kind in (old, new))
-    _checked(weight_decay)
+    _coefficient(weight_decay)
     rate, note = _rate(old, new, setting=setting, given=learning_rate)
     there = replace(setting, learning_rate=rate)
     if old.optimizer == new.optimizer and (old.coupled == new.coupled or weight_decay == 0):
@@ -251,7 +260,7 @@ def _rate(old: Convention, new: Convention, *, setting: Setting, given: float | 
                 f"learning_rate: expected that of the target, because one of {new.optimizer} does not follow from one of "
                 f"{old.optimizer}; found none"
             )
-        return checks.positive("learning_rate", given), ""
+        return checks.moderate("learning_rate", given), ""
     if given is not None:
         raise checks.InputError(f"learning_rate: expected none for the target, because it follows; found {given}")
     factor = old.loss_factor(setting) / new.loss_factor(setting)
@@ -261,7 +270,10 @@ def _rate(old: Convention, new: Convention, *, setting: Setting, given: float | 
     return setting.learning_rate, f"multiply eps of Adam by {1 / factor:.15g}"
 
 
-def _checked(weight_decay: float) -> float:
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise checks.InputError(f"weight_decay: expected a finite number of at least 0, found {weight_decay}")
-    return weight_decay
+def _coefficient(weight_decay: float) -> float:
+    """A weight decay, which may be 0."""
+    return (
+        weight_decay
+        if checks.not_negative("weight_decay", weight_decay) == 0
+        else checks.moderate("weight_decay", weight_decay)
+    )

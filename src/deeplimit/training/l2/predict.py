@@ -123,7 +123,7 @@ def predict_weight_decay(
     (20.0, 0.001, 1.0)
     """
     read, budget = reading or Reading(), setting.need("steps", "it is the budget")
-    checks.positive("weight_decay", weight_decay)
+    checks.moderate("weight_decay", weight_decay)
     if not curves:
         raise checks.InputError("curves: expected at least one, found none")
     peaks = [read.peak(curve) for curve in curves]
@@ -238,6 +238,7 @@ def transfer(weight_decay: float, *, old: Setting, new: Setting, source: str | C
     >>> transfer(0.25, old=Setting(1e-3, batch_size=128), new=Setting(1e-3, batch_size=512), source="torch-adamw")
     1.0
     """
+    checks.not_negative("weight_decay", weight_decay)
     # All clocks are proportional to the coefficient, so that two of them are compared at 1.
     clocks = [shrinkage(1.0, setting, source=source) for setting in (old, new)]
     if math.isnan(clocks[0]):

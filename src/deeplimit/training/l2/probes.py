@@ -18,6 +18,9 @@ from deeplimit.training.l2.conventions import Setting
 ALLOWANCE = 0.05
 """Share of a budget that its probes may take."""
 
+MOST_SEEDS = 1000
+"""Seeds of a probe at most: no allowance holds more."""
+
 FACTOR = 3.0
 """By what a coefficient is multiplied or divided when its probe shows no peak."""
 
@@ -60,6 +63,8 @@ class Curve:
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths."""
+        for name in ("steps", "accuracies", "training"):
+            checks.sequence(name, getattr(self, name))
         lengths = {len(self.steps), len(self.accuracies)} | ({len(self.training)} if self.training else set())
         if len(lengths) != 1 or not self.steps:
             raise checks.InputError(f"curve: expected as many accuracies as steps, found lengths {sorted(lengths)}")
@@ -76,7 +81,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         """Refuse what no curve can be read with, before one is waited for."""
-        self.peak(Curve((1, 2, 3), (0.0, 0.5, 1.0)))
+        checks.fields(self, within=checks.below_one, smooth=checks.not_negative, chance=checks.below_one)
+        checks.optional(checks.positive_int)("samples", self.samples)
 
     def peak(self, curve: Curve) -> Peak:
         """When it peaks; nothing was learned where it diverged."""
@@ -215,11 +221,11 @@ def probe(
         InputError: a training that cannot be called so or yields something else.
     """
     budget = setting.need("steps", "it is the budget")
-    if not seeds:
-        raise checks.InputError("seeds: expected at least one, found none")
+    if not 0 < len(seeds) <= MOST_SEEDS:
+        raise checks.InputError(f"seeds: expected at least one and at most {MOST_SEEDS}, found {len(seeds)}")
     length = max(10, int(ALLOWANCE * budget / _PROBES)) if steps is None else checks.positive_int("steps", steps)
     series = _Series(train, setting, reading=reading or Reading(), length=length)
-    notes = series.search(checks.positive("weight_decay", weight_decay), seeds[0])
+    notes = series.search(checks.moderate("weight_decay", weight_decay), seeds[0])
     best = min(series.attempts, key=lambda attempt: _OUTCOMES.index(attempt.outcome))
     law = series.law(best) if best.outcome == "peaked" else None
     for place, seed in enumerate(seeds[1:] if best.outcome == "peaked" else (), start=1):

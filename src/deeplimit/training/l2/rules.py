@@ -168,7 +168,7 @@ class PublishedRule(Rule):
 
     def __post_init__(self) -> None:
         """Refuse a factor that does not lower λ, a delay that is not positive, and numbers of classes or steps below 1."""
-        _above_one("factor", self.factor)
+        checks.above_one("factor", self.factor)
         checks.positive("delay", self.delay)
         checks.positive_int("every", self.every)
         if self.classes is not None:
@@ -260,11 +260,11 @@ class RobustRule(Rule):
 
     def __post_init__(self) -> None:
         """Refuse a factor that does not lower λ, times that are not positive, and counts below 1."""
-        _above_one("factor", self.factor)
-        for name in ("wait", "patience", "memory"):
+        checks.above_one("factor", self.factor)
+        for name in ("wait", "patience", "memory", "reach"):
             checks.positive(name, getattr(self, name))
         for name in ("tolerance", "smallest"):
-            _not_negative(name, getattr(self, name))
+            checks.not_negative(name, getattr(self, name))
         for name in ("fewest", "every"):
             checks.positive_int(name, getattr(self, name))
         if self.horizon is not None:
@@ -316,13 +316,3 @@ def _same_fields(cls: type, values: Mapping[str, Any]) -> None:
     names = {part.name for part in dataclasses.fields(cls)}
     if set(values) != names:
         raise checks.InputError(f"{cls.__name__}: expected the fields {sorted(names)}, found {sorted(values)}")
-
-
-def _above_one(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 1):
-        raise checks.InputError(f"{name}: expected a finite number above 1, found {value!r}")
-
-
-def _not_negative(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise checks.InputError(f"{name}: expected a finite number of at least 0, found {value!r}")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deeplimit.checks import InputError
-from deeplimit.records import Store, frame
+from deeplimit.records import Cost, Store, frame
 from deeplimit.study import Execution, Request, load_file, plan
 from deeplimit.sweeps import (
     Expectation,
@@ -23,6 +23,7 @@ from deeplimit.sweeps import (
     compute,
     compute_in_worker,
     expect,
+    fitted,
     keep,
     limit_threads,
     packed,
@@ -271,6 +272,55 @@ def test_threads_are_set_for_pytorch_now_and_later(monkeypatch):
     assert torch.get_num_threads() == 2
     assert os.environ["OMP_NUM_THREADS"] == "2"
     limit_threads(before)
+
+
+def heavy(jobs, *needs):
+    """Jobs that need so many bytes each."""
+    return [replace_cost(job, need) for job, need in zip(jobs, needs, strict=False)]
+
+
+def replace_cost(job, need):
+    class Heavy(type(job.task)):
+        def cost(self):
+            return Cost(1.0, memory_bytes=need)
+
+    own = {field.name: getattr(job.task, field.name) for field in dataclasses.fields(job.task)}
+    return dataclasses.replace(job, task=Heavy(**own))
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of 8 processors and 10 GB."""
+    monkeypatch.setattr("deeplimit.machine.processors", lambda: 8)
+    monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 10e9)
+
+
+def test_no_more_workers_are_started_than_there_are_processors_runs_and_memory_for(jobs, machine):
+    said: list[str] = []
+    assert fitted(jobs[:4], Execution(workers=4), say=said.append).workers == 4
+    assert fitted(jobs[:2], Execution(workers=4), say=said.append).workers == 2
+    assert said == []
+    assert fitted(jobs[:4], Execution(workers=10**6, threads=2), say=said.append) == Execution(workers=4, threads=2)
+    assert said.pop() == "workers 1000000: 8 processors here, 2 threads of each, so 4"
+    assert fitted(heavy(jobs, 3e9, 1e9, 4e9, 3e9), Execution(workers=4), say=said.append).workers == 2
+    assert said.pop() == "workers 4: 10.0 GB of memory free here, so 2"
+    assert fitted(heavy(jobs, 9.9e9, 1e9), Execution(workers=2), say=said.append).workers == 1
+    assert fitted([], Execution(workers=3), say=said.append).workers == 1
+
+
+def test_a_run_that_does_not_fit_is_refused_before_any_starts(jobs, machine, store):
+    told = Told()
+    with pytest.raises(
+        InputError, match=r"memory: .* the 10\.0 GB .*, found 11\.0 GB; fewer --seeds or another --tier would need"
+    ):
+        sweep(heavy(jobs, 1e9, 11e9), Execution(), store=store, reporter=told)
+    assert told.words == []
+
+
+def test_an_interval_of_checkpoints_that_is_none_is_refused_before_any_run(jobs, store, monkeypatch):
+    monkeypatch.setenv("DEEPLIMIT_CHECKPOINT_SECONDS", "inf")
+    with pytest.raises(InputError, match="DEEPLIMIT_CHECKPOINT_SECONDS: expected a finite number of seconds"):
+        sweep(jobs[:1], Execution(), store=store, reporter=Told())
 
 
 def test_what_is_expected_of_workers(jobs):

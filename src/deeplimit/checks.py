@@ -13,7 +13,7 @@ LARGEST = 10**9
 """The largest size, number or count that makes sense: what is larger fits no machine, or overflows."""
 Check: TypeAlias = Callable[[str, Any], Any]
 """A name and a value; raises `InputError` where the value cannot be used."""
-_LISTED = 20  # names that an error lists
+_LISTED = 20  # names that an error lists at most, where none is near
 _SHOWN = 60  # characters of a value that an error shows
 
 
@@ -133,7 +133,9 @@ def by_member(check: Check) -> Check:
 def sequence(name: str, values: Any) -> Any:
     """Return `values` when they are a tuple or a list."""
     if not isinstance(values, tuple | list):
-        raise InputError(f"{name}: expected a tuple such as ({brief(values)},), found {brief(values)}")
+        shown = brief(values)
+        such = f" such as ({shown},)" if len(shown) < _SHOWN // 2 else ""
+        raise InputError(f"{name}: expected a tuple{such}, found {shown}")
     return values
 
 
@@ -245,7 +247,8 @@ def one_of(name: str, value: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     if not isinstance(value, str) or value not in names:
-        near = difflib.get_close_matches(brief(value).strip("'"), names, n=3, cutoff=0.4) or names[:_LISTED]
+        asked = brief(value).strip("'")
+        near = difflib.get_close_matches(asked, names, n=3, cutoff=0.6) or names[:_LISTED]
         more = f" and {len(names) - _LISTED} more" if near == names[:_LISTED] and len(names) > _LISTED else ""
         raise InputError(f"{name}: expected one of {', '.join(near)}{more}; found {brief(value)}")
     return value

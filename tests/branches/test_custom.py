@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from deeplimit.branches import FunctionBranch, ModuleBranch
 from deeplimit.checks import InputError
+from deeplimit.networks import ResidualStack
 
 
 def linear(h: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
@@ -101,3 +102,51 @@ def test_a_module_with_layer_norm_has_no_buffers():
 def test_branches_of_one_factory_are_equal():
     assert ModuleBranch(Attention, (3,)) == ModuleBranch(Attention, (3,))
     assert ModuleBranch(Attention, (3,)) != ModuleBranch(Attention, (4, 3))
+
+
+class Gated(nn.Module):
+    """Three numbers to as many as asked for."""
+
+    def __init__(self, outputs: int = 3) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, outputs)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = self.map(h)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("factory", "state", "message"),
+    [
+        (
+            Gated(),
+            (3,),
+            r"factory: expected a function .* its class \(Gated\), found one that is built already \(Gated\(\)\)",
+        ),
+        (3, (3,), "factory: expected a function, found 3"),
+        (lambda: None, (3,), "factory: expected a function .*, found one that returns None"),
+        (lambda outputs: Gated(outputs), (3,), "factory: expected a function without arguments .*, found TypeError"),
+        (lambda: Gated(1), (3,), r"branch module: increments: expected shape \(2, 3\), found \(2, 1\)"),
+        (Gated, (4,), r"branch module: expected one that takes states of shape \(4,\), found RuntimeError"),
+        (Gated, 3, r"state: expected a tuple such as \(3,\), found 3"),
+    ],
+)
+def test_what_builds_no_branch_is_refused_in_one_line(factory, state, message):
+    assert ModuleBranch(Gated, (3,)).shapes == {"map.weight": (3, 3), "map.bias": (3,)}
+    with pytest.raises(InputError, match=message) as caught:
+        ModuleBranch(factory, state)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_function_that_changes_the_shape_of_a_state_is_refused_where_the_sum_would_broadcast():
+    def narrow(h: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
+        return (h @ theta["M"]).sum(-1, keepdim=True)
+
+    for function in (linear, narrow):
+        network = ResidualStack(FunctionBranch(function, {"M": (3, 3)}, (3,)), 2)
+        if function is linear:
+            assert network(network.initialise(), torch.ones(4, 3)).shape == (4, 3)
+            continue
+        with pytest.raises(InputError, match=r"branch: expected shape \(4, 3\), found \(4, 1\)"):
+            network(network.initialise(), torch.ones(4, 3))

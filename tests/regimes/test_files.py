@@ -73,3 +73,13 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         read_runs([other])
     with pytest.raises(InputError, match="found none"):
         read_runs([tmp_path / "nowhere"])
+
+
+def test_runs_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    files = [write(tmp_path, f"{depth}.safetensors", A=torch.zeros(depth, 100, 100)) for depth in (8, 16)]
+    size = sum(file.stat().st_size for file in files)
+    monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 3.0 * size - 1)
+    with pytest.raises(InputError, match=r"files: expected to fit into the .* fewer files would need less"):
+        read_runs(files)
+    monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 3.0 * size)
+    assert sorted(read_runs(files)) == [8, 16]

@@ -9,6 +9,7 @@ from deeplimit.branches import Perceptron
 from deeplimit.checks import InputError
 from deeplimit.data import GaussianPairs
 from deeplimit.draws import NamedDraw, SequentialDraw
+from deeplimit.measures import Loss
 from deeplimit.networks import ResidualStack
 from deeplimit.study import Settings, Study, Tiered
 from deeplimit.training import Batches, EpochStop, GradientFlow, StepDecay, TrainingRun
@@ -98,7 +99,10 @@ class NoTask:
     [
         ({"network": lambda deep: stack(deep)}, "network: .*functions? of the axes depth, dtype; found deep"),
         ({"grid": {"depth": ()}}, "grid: expected at least one value of depth at tier quick"),
-        ({"grid": {"depth": Tiered(paper=(2,))}}, "tier: expected one of paper; found 'quick'"),
+        (
+            {"grid": {"depth": Tiered(paper=(2,))}},
+            "grid: depth: expected a value for tier quick, found those for paper",
+        ),
         ({"lockstep": True, "data": lambda depth: depth}, "share everything but the network; found depth"),
         ({"network": lambda depth: stack(0)}, "study gap: depth: expected an integer of at least 1"),
         ({"tiers": ("paper",)}, "tier: expected one of paper"),
@@ -125,6 +129,48 @@ def test_what_no_tier_could_run_is_refused_at_once(fields, message):
         Study(**({"name": "gap"} | fields))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 3}, r"seeds: expected a tuple such as \(3,\), found 3"),
+        ({"seeds": (1, 1)}, "seeds: expected different ones, found 1 twice"),
+        ({"seeds": (1.5,)}, "seeds: expected an integer of at least 0, found 1.5"),
+        ({"replicates": 10**6}, "replicates: expected an integer from 0 to 10000, found 1000000"),
+        ({"grid": {"depth": "2,4"}}, "grid: depth: expected a tuple of values such as .*, found '2,4'"),
+        ({"grid": {"rate": (float("nan"),)}}, "grid: rate: expected values that equal themselves, found nan"),
+        ({"grid": 3}, "grid: expected a mapping axis -> values, found 3"),
+        ({"iterations": Tiered(quick=3)}, "iterations: expected a value for tier paper, found those for quick"),
+        ({"iterations": 2.5}, "iterations: expected an integer of at least 0, found 2.5"),
+        ({"claims": 3}, "claims: expected a tuple such as"),
+        ({"figures": ("a",)}, "figures: expected a Figure, found 'a'"),
+        ({"tiers": ("fast",)}, "tiers: expected one of full, paper, quick; found 'fast'"),
+        ({"dtypes": ("float16",)}, "dtypes: expected one of .*; found 'float16'"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused_when_the_study_is_made(changes, message):
+    training()
+    with pytest.raises(InputError, match=f"^study gap: {message}") as caught:
+        training(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"measures": None}, r"measures: expected a measure such as Loss\(\), found None"),
+        ({"measures": (Loss,)}, r"measures: expected a measure .* \(the class; call it\)"),
+        ({"measures": (Loss(at=10),)}, r"at of Loss: expected a schedule such as Every\(10\), found 10"),
+        ({"optimizer": "SGD"}, "optimizer: expected an optimiser .*, found 'SGD'"),
+        ({"batches": 32}, r"batches: expected mini-batches such as Batches\(32\), found 32"),
+        ({"network": lambda depth: Perceptron(2, 3)}, "networks: expected a network .*, found Perceptron"),
+        ({"iterations": lambda depth: -depth}, "iterations: expected an integer of at least 0, found -2"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused_when_the_study_is_planned(changes, message):
+    with pytest.raises(InputError, match=f"^study gap: {message}"):
+        training(**changes).plan("quick")
+
+
 def test_tasks_of_any_kind_are_given_the_settings():
     seen: list[Settings] = []
     study = Study("any", tasks=lambda settings: seen.append(settings) or [], replicates=2)  # type: ignore[func-returns-value]
@@ -146,3 +192,8 @@ def test_batches_stop_and_decay_reach_the_runs():
     assert [run.batches for run in runs(study)] == [Batches(2), Batches(4)]
     assert {run.stop for run in runs(study, "paper")} == {EpochStop(0.1)}
     assert {run.decay for run in runs(study)} == {StepDecay(2, 0.1)}
+
+
+def test_a_function_of_the_study_that_returns_no_tasks_is_named():
+    with pytest.raises(InputError, match="study any: tasks: expected a function that returns tasks, found None"):
+        Study("any", tasks=lambda settings: None).plan("quick")  # type: ignore[arg-type, return-value]

@@ -14,7 +14,7 @@ def test_a_tiered_value_differs_from_tier_to_tier_and_a_plain_one_does_not():
 
 
 def test_a_tier_without_a_value_is_named():
-    with pytest.raises(InputError, match="tier: expected one of quick; found 'paper'"):
+    with pytest.raises(InputError, match="expected a value for tier paper, found those for quick"):
         Tiered(quick=1).at("paper")
 
 

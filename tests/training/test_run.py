@@ -227,6 +227,17 @@ def test_cost_grows_with_what_is_computed():
     assert 0 < cost.disk_bytes < 1e6
 
 
+def test_a_probe_of_many_members_samples_a_few(monkeypatch):
+    seen: list[int] = []
+    monkeypatch.setattr("deeplimit.training.run._seconds", lambda run, context: seen.append(len(run.seeds)) or 1.0)
+    rates = tuple(0.01 for _ in range(1600))
+    many = replace(RUN, seeds=tuple(range(1600)), optimizer=GradientFlow(rates))
+    assert many.probe(Context()) == 100 * replace(RUN, seeds=tuple(range(16))).probe(Context())
+    assert set(seen) == {16}
+    replace(RUN, seeds=tuple(range(9))).probe(Context())
+    assert seen[-1] == 9
+
+
 def test_a_probe_expects_seconds_in_proportion_and_leaves_nothing_behind(tmp_path):
     context = Context(checkpoint=Checkpoint(tmp_path / "run.safetensors", every=0.0), progress=refuse)
     long = replace(RUN, iterations=6_999)

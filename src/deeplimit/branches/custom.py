@@ -91,14 +91,15 @@ class ModuleBranch(Branch):
         """The first module that the factory builds."""
         from torch import nn
 
-        wanted = "a function that returns a fresh module, such as its class"
-        if isinstance(self.factory, nn.Module) or not callable(self.factory):
+        wanted = "a function without arguments that returns a fresh module, such as its class"
+        if isinstance(self.factory, nn.Module):
             name = type(self.factory).__name__
-            raise checks.InputError(f"factory: expected {wanted}, found a {name} that is built already")
+            raise checks.InputError(f"factory: expected {wanted} ({name}), found one that is built already ({name}())")
+        checks.function("factory", self.factory)
         try:
             template = self.build(0)
         except TypeError as problem:  # it asks for arguments
-            raise checks.InputError(f"factory: expected {wanted} without arguments, found {problem}") from problem
+            raise checks.InputError(f"factory: expected {wanted}, found {checks.one_line(problem)}") from problem
         if not isinstance(template, nn.Module):
             raise checks.InputError(f"factory: expected {wanted}, found one that returns {checks.brief(template)}")
         return template

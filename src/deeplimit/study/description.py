@@ -102,6 +102,8 @@ class Study:
         """Each field by itself, and that what differs from tier to tier has a value at each."""
         checks.fields(
             self,
+            title=checks.instance(str, "a text"),
+            text=checks.instance(str, "a text"),
             grid=checks.instance(Mapping, "a mapping axis -> values"),
             seeds=checks.distinct(checks.seed),
             tasks=checks.optional(checks.function),
@@ -152,7 +154,8 @@ class Study:
         """
         try:
             settings = self.settings(tier, seeds, dtype=dtype)
-            tasks = list(self._training(settings) if self.tasks is None else self.tasks(settings))
+            found = self._training(settings) if self.tasks is None else self.tasks(settings)
+            tasks = list(checks.instance(Iterable, "a function that returns tasks")("tasks", found))
         except checks.InputError as problem:
             raise self._error(str(problem)) from problem
         for task in tasks:
@@ -237,6 +240,8 @@ def _labelled(values: Any) -> dict[Label, Any]:
     if isinstance(values, str):
         raise checks.InputError(f"expected a tuple of values such as ({values!r},), found {values!r}")
     items = values if isinstance(values, Sequence) else (values,)
+    if any(item != item for item in items):
+        raise checks.InputError("expected values that equal themselves, found nan")
     return {item if isinstance(item, str | int | float) else str(item): item for item in items}
 
 

@@ -50,7 +50,9 @@ class Tiered(Generic[T]):
         """
         if tier == "full" and tier not in self.by_tier:
             tier = "paper"
-        return self.by_tier[checks.one_of("tier", tier, self.by_tier)]
+        if tier not in self.by_tier:
+            raise checks.InputError(f"expected a value for tier {tier}, found those for {', '.join(self.by_tier)}")
+        return self.by_tier[tier]
 
 
 @dataclass(frozen=True)

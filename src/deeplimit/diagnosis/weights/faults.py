@@ -125,23 +125,22 @@ def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
 def _zero(observed: Sequence[Observed], group: Group, known: Sequence[Finding]) -> Iterator[Finding]:
     """Parts that write to the stream with weights that are 0, in blocks that are not smaller than those nearby, since these are 0 too."""
     norms = {one.profile.name: one.profile.curves["norm"] for one in observed if one.profile.view == "raw"}
-    writers = _writers(group)
-    for where, roles in writers.items():
+    for where, roles in _writers(group).items():
         dead = {block for one in known if one.kind == "dead" and one.where == where for block in one.blocks}
         rows = enumerate(zip(*(norms[role.name] for role in roles), strict=True))
         blocks = tuple(block for block, row in rows if not any(row) and block not in dead)
-        if blocks and any(role.use != "bias" for role in roles):
+        if blocks:
             said = f"{where} of {listed('block', blocks)} adds nothing to the stream: every weight that it writes with is 0"
             yield Finding("dead", blocks, where, said, VOID / SIZE)
 
 
 def _writers(group: Group) -> dict[str, list[Role]]:
-    """Part -> the roles by which it writes to the stream."""
-    writers: dict[str, list[Role]] = collections.defaultdict(list)
+    """Part or norm -> the roles that what it adds to the stream comes from; a bias alone adds nothing of the input."""
+    found: dict[str, list[Role]] = collections.defaultdict(list)
     for role in group.roles:
         if role.use in ("writes", "stream", "bias", "gain", "scale"):
-            writers[_outlet(role) if role.part == "norm" else role.part].append(role)
-    return writers
+            found[_outlet(role) if role.part == "norm" else role.part].append(role)
+    return {where: roles for where, roles in found.items() if any(role.use != "bias" for role in roles)}
 
 
 def _is_of_stream(one: Observed) -> bool:

@@ -67,11 +67,11 @@ def _snapshot(name: str, *, download: bool) -> Path:
     import huggingface_hub
 
     try:
-        huggingface_hub.utils.validate_repo_id(name)
+        found = huggingface_hub.snapshot_download(name, allow_patterns=_FETCHED, local_files_only=not download)
     except huggingface_hub.errors.HFValidationError as problem:
         expected = "a folder that is there, or a name of the Hugging Face hub"
         raise bad(f"transformers:{name}", expected, "neither") from problem
-    return Path(huggingface_hub.snapshot_download(name, allow_patterns=_FETCHED, local_files_only=not download))
+    return Path(found)
 
 
 def _harmless(folder: Path, title: str) -> Mapping[str, Any]:

@@ -24,6 +24,12 @@ def error_of(action: Callable[[], object]) -> BaseException:
     raise AssertionError
 
 
+@pytest.fixture(autouse=True)
+def _temporary(tmp_path, monkeypatch):
+    """Tracebacks of these tests go where their other files are."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
 @pytest.fixture
 def mine(tmp_path):
     """A function that loads `f` of a module of the user's."""
@@ -104,7 +110,6 @@ def test_a_failure_is_one_line(error, said, status):
 
 
 def test_a_fault_of_this_program_names_the_file_with_the_traceback(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     text, status = told(KeyError("x"))
     assert status == INTERNAL
     assert text == f"internal error: KeyError: 'x'; traceback: {next(tmp_path.iterdir())}"

@@ -342,7 +342,7 @@ def _(place):
 def _(place):
     place.trap("nets/other.py")
     (place.folder / "nets" / "beside_net.py").write_text(place.code("named"))
-    file = place.folder / "nets" / "my_net.py"
+    file = place.folder / "nets" / "trap_net.py"
     file.write_text(
         "import beside_net\nfrom torch import nn\n"
         "def net(): return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(6)))\n"
@@ -378,11 +378,11 @@ def _(place):
 @row("l2 predict MODULE:FUNCTION")
 def _(place):
     place.trap("other.py")
-    (place.folder / "my_training.py").write_text(
+    (place.folder / "trap_training.py").write_text(
         place.code("named") + "def train(*, steps, **_): return [(k, 0.5) for k in range(0, steps + 1, 10)]\n"
     )
     before = list(sys.path)
-    assert place.call("l2", "predict", "my_training:train", *RATE, "--budget", 10000, "--weight-decay", 0.1)[0] == 0
+    assert place.call("l2", "predict", "trap_training:train", *RATE, "--budget", 10000, "--weight-decay", 0.1)[0] == 0
     assert sys.path == before
 
 

@@ -51,8 +51,6 @@ def from_transformers(name: str, *, download: bool = False) -> Source:
         InputError: the library or the weights are not there, or code would have to be run.
     """
     transformers, title = _library("transformers"), f"transformers:{name}"
-    if not (os.path.isdir(name) or _NAME.fullmatch(name)):
-        raise bad(title, "a folder that is there, or a name of the Hugging Face hub", "neither")
     with _in_words(title, download=download):
         folder = Path(name) if os.path.isdir(name) else _snapshot(name, download=download)
         config = _harmless(folder, title)
@@ -70,7 +68,12 @@ def _snapshot(name: str, *, download: bool) -> Path:
     """The folder of a model in the local cache; nothing is fetched but its configuration and its weights."""
     import huggingface_hub
 
-    return Path(huggingface_hub.snapshot_download(name, allow_patterns=_FETCHED, local_files_only=not download))
+    try:
+        found = huggingface_hub.snapshot_download(name, allow_patterns=_FETCHED, local_files_only=not download)
+    except huggingface_hub.errors.HFValidationError as problem:
+        expected = "a folder that is there, or a name of the Hugging Face hub"
+        raise bad(f"transformers:{name}", expected, "neither") from problem
+    return Path(found)
 
 
 def _harmless(folder: Path, title: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplimit.records import Store
+from deeplimit.records import Store, frame
 from deeplimit.study import Request, load_file, plan
 from deeplimit.study.stale import OTHERWISE, Kept, differences, stale
 
@@ -155,10 +155,22 @@ def test_differences_in_words(old, new, words):
     assert list(differences(new, new)) == []
 
 
+ABOUT = {
+    "name": "",
+    "spec": {},
+    "labels": {},
+    "seeds": [],
+    "dtype": None,
+    "diverged": [],
+    "rows": 0,
+    "seconds": 0.0,
+    "provenance": {},
+}
+
+
 def keep(out: Path, run: str, **record) -> None:
-    (out / "runs" / run).mkdir(parents=True)
-    (out / "deeplimit.json").write_text("{}")
-    (out / "runs" / run / "run.json").write_text(json.dumps(record))
+    with Store(out) as store:
+        store.write_run(run, frame(()), record={"id": run, **ABOUT, **record})
 
 
 def test_a_run_is_the_one_whose_files_are_what_they_were(tmp_path):
@@ -178,7 +190,7 @@ def test_a_run_is_the_one_whose_files_are_what_they_were(tmp_path):
 
 
 def test_records_that_cannot_be_read_are_left_out(tmp_path):
-    keep(tmp_path, "good", name="a", spec=[])
+    keep(tmp_path, "good", name="a")
     for run, text in (("broken", "{"), ("list", "[]"), (".aside", "{}")):
         (tmp_path / "runs" / run).mkdir()
         (tmp_path / "runs" / run / "run.json").write_text(text)

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 import pytest
+
+# A shell has what runs in its background ignore Ctrl-C, and every process that a test starts would do so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a busy machine is no failure. The same examples in every run: a test fails for everybody or for nobody.
 hypothesis.settings.register_profile("deeplimit", deadline=None, derandomize=True)

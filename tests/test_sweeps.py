@@ -280,7 +280,7 @@ def heavy(jobs, *needs):
 
 
 def replace_cost(job, need):
-    class Heavy(type(job.task)):
+    class Heavy(type(job.task)):  # type: ignore[misc]
         def cost(self):
             return Cost(1.0, memory_bytes=need)
 

@@ -155,7 +155,7 @@ def test_differences_in_words(old, new, words):
     assert list(differences(new, new)) == []
 
 
-ABOUT = {
+ABOUT: dict[str, object] = {
     "name": "",
     "spec": {},
     "labels": {},

@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_it_would_take_where_that_is_not_there(call, monkeyp
     assert status == 2
     assert "in total" in out
     assert re.fullmatch(
-        r"deeplimit: memory: expected to fit into the 0\.0 MB .*; fewer --seeds or another --tier would need less\n",
+        r"deeplimit: memory of flow .*: expected to fit into the 0\.0 MB .*; fewer --seeds, another --tier or --only something else .*\n",
         err,
     )
 

@@ -311,7 +311,8 @@ def test_no_more_workers_are_started_than_there_are_processors_runs_and_memory_f
 def test_a_run_that_does_not_fit_is_refused_before_any_starts(jobs, machine, store):
     told = Told()
     with pytest.raises(
-        InputError, match=r"memory: .* the 10\.0 GB .*, found 11\.0 GB; fewer --seeds or another --tier would need"
+        InputError,
+        match=r"memory of flow .* the 10\.0 GB .*, found 11\.0 GB; fewer --seeds, another --tier or --only something else would need",
     ):
         sweep(heavy(jobs, 1e9, 11e9), Execution(), store=store, reporter=told)
     assert told.words == []

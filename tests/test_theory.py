@@ -343,7 +343,7 @@ def test_both_forms_agree_at_the_ends() -> None:
 
 
 def test_shares_and_probabilities_outside_their_range_are_refused() -> None:
-    with pytest.raises(InputError, match=r"t: expected a number in \[0, 1\], found 1.5"):
+    with pytest.raises(InputError, match=r"t: expected a number from 0 to 1, found 1.5"):
         theory.chernoff_tropp(3.0, 1.5)
     with pytest.raises(InputError, match=r"probability: expected a number in \(0, 1\], found 0"):
         theory.binomial_lower_tail(10, 0, t=0.5)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from types import UnionType
 from typing import Any, TypeAlias
 
-LARGEST = 10**9
-"""The largest size, number or count that makes sense: what is larger fits no machine, or overflows."""
+LARGEST = 10**15
+"""The largest size, number or count that makes sense: all integers up to it are exact as floats."""
 Check: TypeAlias = Callable[[str, Any], Any]
 """A name and a value; raises `InputError` where the value cannot be used."""
 _LISTED = 20  # names that an error lists at most, where none is near

@@ -114,6 +114,7 @@ def half_width(values: ArrayLike, level: float = LEVEL) -> float:
     >>> round(half_width([1.0, 2.0, 3.0]), 3)
     2.484
     """
+    checks.inside("level", level)
     numbers = np.asarray(values, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return _quantile(len(numbers) - 1, level) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
@@ -176,6 +177,7 @@ def against_reference(depth: ArrayLike, reference: float) -> Floats:
     [16.254, 1024.0]
     """
     depths = np.asarray(depth, dtype=np.float64)
+    checks.positive("reference", reference)
     if not np.all((depths > 0) & (depths < reference)):
         raise checks.InputError(
             f"depth: expected depths above 0 and below the reference {reference}, found {depths.tolist()}"

@@ -274,9 +274,9 @@ def fitted(jobs: Sequence[Job], execution: Execution, *, say: Callable[[str], No
     workers, needs = min(execution.workers, max(len(jobs), 1)), _memory(jobs)
     here = machine.memory(execution.device)
     if needs and needs[0] > here:
-        raise checks.InputError(
-            machine.too_large("memory", needs[0], here=here, remedy="fewer --seeds or another --tier")
-        )
+        largest = max(jobs, key=lambda job: job.task.cost().memory_bytes)
+        remedy = "fewer --seeds, another --tier or --only something else"
+        raise checks.InputError(machine.too_large(f"memory of {largest.name}", needs[0], here=here, remedy=remedy))
     while workers > 1 and sum(needs[:workers]) + PROCESS * workers > here:
         workers -= 1
     if workers < min(execution.workers, len(jobs)):

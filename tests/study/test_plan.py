@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -120,3 +121,13 @@ def test_what_is_expected_counts_what_is_not_complete_and_shared_runs_once(study
     with Store(tmp_path) as store:
         sweep(plan([study], REQUEST).jobs[:2], Execution(), store=store, reporter=Silent())
     assert dict(expectations(both, planned, store=Store(tmp_path), execution=Execution()))["in total"].runs == 4
+
+
+def test_what_does_not_fit_into_memory_is_summed_up_and_not_sampled(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 10.0)
+    monkeypatch.setattr(sys.modules["deeplimit.study.plan"], "probe", lambda jobs, execution: pytest.fail("sampled"))
+    total = expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution(workers=2))[-1][1]
+    assert (total.runs, total.unknown, total.seconds, total.memory_bytes) == (6, 6, 0.0, 8 * 8)
+    assert "memory of flow" in total.lack
+    monkeypatch.undo()
+    assert expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution())[-1][1].lack == ""

@@ -245,7 +245,8 @@ class InfiniteWidthFlow:
 
         With q = 1 − ηλ one step is f ← qᵏ [f − (η/q) Θ_s (f − y)], Θ_s = q^(2(k−1)s) Θ₀: the flow with a step that is not small.
         """
-        q = self.law._shrink(learning_rate)
+        checks.count("steps", steps)
+        q = self.law._shrink(checks.positive("learning_rate", learning_rate))
         values, vectors = self._spectrum
         g = self._per_mode(values)
         y, modes = vectors.T @ self.targets, vectors.T @ self.start

@@ -50,6 +50,7 @@ def solve_linear(network: ResidualStack, weights: Weights, *, x: Tensor, steps: 
     >>> f"{solve_linear(network, network.paths(0), x=torch.ones(1, 1)).outputs.item():.8f}"  # dH/ds = ½ 2 H
     '2.71828183'
     """
+    checks.positive_int("steps", steps)
     alpha = network.scaling.beta
     for role, path in noisy(network, weights).items():
         beta = path.process.beta

@@ -155,6 +155,8 @@ def fractional_noise(hurst: float, steps: int, *, paths: int, generator: torch.G
     import torch
 
     _check_index(hurst)
+    checks.positive_int("steps", steps)
+    checks.positive_int("paths", paths)
     covariance = noise_covariance(hurst, steps + 1)
     roots = torch.fft.fft(torch.cat([covariance, covariance[1:-1].flip(0)])).real.clamp_min(0).div(2 * steps).sqrt()
     found = torch.empty(paths, steps, dtype=torch.float64)

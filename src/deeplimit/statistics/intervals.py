@@ -37,6 +37,8 @@ def bootstrap(
     """
     import torch
 
+    checks.inside("level", level)
+    checks.seed("seed", seed)
     if len(sample) < 2:
         raise checks.InputError(f"sample: expected at least 2 things to draw from, found {len(sample)}")
     generator = torch.Generator().manual_seed(seed)

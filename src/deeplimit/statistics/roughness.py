@@ -40,6 +40,8 @@ def variogram(paths: Tensor, lags: tuple[int, ...] = (1, 2), *, order: int = 1) 
     import torch
 
     checks.shape("paths", tuple(paths.shape), (None, None))
+    checks.sizes()("lags", lags)
+    checks.positive_int("order", order)
     longest = order * max(lags)
     if paths.shape[1] <= longest:
         raise checks.InputError(
@@ -76,7 +78,7 @@ def hurst(paths: Tensor, lags: tuple[int, ...] = (1, 2, 4), *, order: int = 1, r
     """
     import torch
 
-    if len(set(lags)) < 2:
+    if len(set(checks.sizes()("lags", lags))) < 2:
         raise checks.InputError(f"lags: expected at least 2 different lags, found {lags}")
     log_lags = torch.tensor([math.log(lag) for lag in lags], dtype=torch.float64)
     weights = (log_lags - log_lags.mean()) / (log_lags - log_lags.mean()).square().sum()
@@ -112,6 +114,8 @@ def variation_ratio(weights: Tensor, *, shuffles: int = 400, seed: int = 0) -> t
     """
     import torch
 
+    checks.positive_int("shuffles", shuffles)
+    checks.seed("seed", seed)
     if weights.dim() < 1 or len(weights) < 3:
         raise checks.InputError(f"weights: expected at least 3 layers, found shape {tuple(weights.shape)}")
     layers = in_range(_finite("weights", weights)).reshape(len(weights), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -157,10 +158,12 @@ def expectations(
     if jobs:
         execution.check_machine()
     try:
-        execution = fitted(jobs, execution, say=say)
+        execution = fitted([job for job in jobs if not getattr(job.task, "lacking", "")], execution, say=say)
     except checks.InputError as problem:  # what is needed is still to be said
         execution, lack = replace(capped(execution, say=say), workers=1), str(problem)
-    seconds = dict(zip((job.id for job in jobs), probe(jobs, execution), strict=True))
+    # What cannot run here takes no time that could be said, and sampling it would take long, too.
+    taken = [math.nan] * len(jobs) if lack else probe(jobs, execution)
+    seconds = dict(zip((job.id for job in jobs), taken, strict=True))
     owner = {entry.id: entry.study for entry in reversed(planned.entries)}
     parts = [(study.name, [job for job in jobs if owner[job.id] == study.name]) for study in studies]
     *each, (total, need) = [

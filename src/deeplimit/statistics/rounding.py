@@ -134,7 +134,7 @@ def in_range(numbers: Tensor) -> Tensor:
     """In float64 and times a power of 2 (1 unless they are huge or tiny): for what no factor changes.
 
     >>> import torch
-    >>> bool(in_range(torch.tensor([1e200, 2e200])).square().isfinite().all())
+    >>> bool(in_range(torch.tensor([1e200, 2e200], dtype=torch.float64)).square().isfinite().all())
     True
     """
     wide = doubles(numbers)
@@ -145,8 +145,8 @@ def norm(numbers: Tensor) -> float:
     """The root of the sum of squares, also where a square is no number.
 
     >>> import torch
-    >>> norm(torch.tensor([3e200, 4e200], dtype=torch.float64))
-    5e+200
+    >>> f"{norm(torch.tensor([3e200, 4e200], dtype=torch.float64)):g}"
+    '5e+200'
     """
     wide = doubles(numbers)
     power = exponent(wide)

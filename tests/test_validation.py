@@ -150,7 +150,8 @@ MADE = {
     """,
     "what the package makes for itself out of numbers that were checked": """
         bench.cases.Series bench.contestants.* bench.running.Heat diagnosis.blocks.* diagnosis.function.hooked.Call
-        diagnosis.sources.safetensor_file.Entry diagnosis.watching.alarms.Alarms networks.staged.Kernels records.tasks.Context report.*
+        diagnosis.sources.safetensor_file.Entry diagnosis.watching.alarms.Alarms networks.staged.Kernels records.integrity.*
+        records.source.Import records.store.Marker records.tasks.Context regimes.precheck.Unit report.*
         sweeps.Expectation sweeps.Job training.l2.rules.RuleState training.l2.rules.Track training.step.State
     """,
     "a measurement while training, which is looked at for what is not finite": "training.l2.rules.Signal",
@@ -168,7 +169,7 @@ TAKEN: list[tuple[tuple[object, ...], str]] = [
     (
         ANY,
         """LeakyReLU.negative_slope Claim.expected PaddedCrop.border Standard.mean Constant.value GradientFlow.learning_rate
-        DepthScaled.exponent DepthScaling.beta MeanFieldScaling.beta TrendAndNoise.beta Panel.shade_range""",
+        DepthScaled.exponent DepthScaling.beta MeanFieldScaling.beta TrendAndNoise.beta""",
     ),
     ((-1, 1.5, 10**30), "ActivationConstants.hermite"),
     (
@@ -179,7 +180,7 @@ TAKEN: list[tuple[tuple[object, ...], str]] = [
     ),
     (
         ZERO,
-        """Flip.p Curve.shade LayerGradients.positions EmbeddedMnist.offset Images.offset FixedPairs.seed Split.seed At.iterations
+        """Flip.p LayerGradients.positions EmbeddedMnist.offset Images.offset FixedPairs.seed Split.seed At.iterations
         Entry.position Batches.earlier Settings.replicates Request.seeds Study.seeds Study.replicates Study.iterations
         TrainingRun.iterations TrainingRun.seeds HomogeneousFlow.degree SGD.momentum Adam.betas Setting.momentum Reading.within
         Reading.chance EpochStop.improvement""",
@@ -187,7 +188,8 @@ TAKEN: list[tuple[tuple[object, ...], str]] = [
     ((), "FractionalBrownianMotion.hurst FractionalNoise.hurst TrendAndNoise.hurst"),
     (
         HOSTILE,
-        """Curve.x Curve.y Curve.low Curve.high HeatMap.x HeatMap.y HeatMap.values l2.Curve.steps l2.Curve.accuracies
+        """Curve.x Curve.y Curve.low Curve.high Curve.shade Panel.shade_range
+        HeatMap.x HeatMap.y HeatMap.values l2.Curve.steps l2.Curve.accuracies
         l2.Curve.training""",
     ),
 ]

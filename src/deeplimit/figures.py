@@ -35,10 +35,11 @@ class Curve:
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths, and what no drawing knows."""
-        checks.fields(self, shade=checks.optional(checks.fraction), style=checks.among(get_args(Style)))
+        checks.fields(self, style=checks.among(get_args(Style)))
         columns = (self.x, self.y, *(band for band in (self.low, self.high) if band is not None))
         if len({len(column) for column in columns}) != 1:
-            raise checks.InputError(f"curve: expected columns of one length, found {[len(c) for c in columns]}")
+            sizes = [len(column) for column in columns]
+            raise checks.InputError(f"curve {self.label!r}: expected x, y and band of one length, found {sizes}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Panel:
     def __post_init__(self) -> None:
         """Refuse what is no scale."""
         scale = checks.among(get_args(Scale))
-        checks.fields(self, xscale=scale, yscale=scale, shade_range=checks.each(checks.finite))
+        checks.fields(self, xscale=scale, yscale=scale)
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ def test_every_option_of_every_command_is_known():
 
 
 def test_fitting_and_hostile_values_are_drawn_for_every_kind_of_parameter():
-    found = drawn(0, 150)
+    found = drawn(0, 400)
     words = [word for line in found for word in line]
     assert {"mine.py", "net.safetensors", "nan", "--out", "--html", "--threads", "99999999999999999999"} < set(words)
     assert len(set(PATHS) & set(words)) > len(PATHS) / 3
-    assert len({tuple(line) for line in found}) == 150
+    assert len({tuple(line) for line in found}) == 400
     assert any(word.startswith("--") and "=" in word for word in words)
 
 

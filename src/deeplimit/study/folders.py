@@ -28,7 +28,7 @@ def foresee(subject: Subject, request: Request, *, planned: Plan, store: Store) 
 def refuse_other(subject: Subject, request: Request, *, planned: Plan, store: Store) -> None:
     """Refuse an output directory of another paper or study file.
 
-    A file that was renamed goes on in its directory, as its runs lie there.
+    A file that was renamed goes on in its directory, as its runs lie there and its studies have the same names.
 
     Raises:
         InputError: the directory belongs to something else.
@@ -37,11 +37,11 @@ def refuse_other(subject: Subject, request: Request, *, planned: Plan, store: St
     if before is None or store.marker is None:
         return
     names = {study.name for study in subject.studies}
-    same = _owner(before) == _owner(request) and (
-        not store.marker.studies or not names.isdisjoint(store.marker.studies)
+    shared = not store.marker.studies or not names.isdisjoint(store.marker.studies)
+    renamed = before.kind == request.kind == "file" and any(
+        os.path.lexists(store.run_dir(job.id)) for job in planned.jobs
     )
-    files = before.kind == request.kind == "file"
-    if same or (files and any(os.path.lexists(store.run_dir(job.id)) for job in planned.jobs)):
+    if shared and (renamed or _owner(before) == _owner(request)):
         return
     raise checks.InputError(
         f"output {store.out}: expected the directory of {_shown(request, names)}, "

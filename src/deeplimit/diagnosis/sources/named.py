@@ -91,12 +91,15 @@ def _harmless(folder: Path, title: str) -> Mapping[str, Any]:
     if not any((folder / weights).is_file() for weights in WEIGHTS[:2]):
         found = f"none; the target {folder} is whatever weights it has, read without running code"
         raise bad(title, f"{WEIGHTS[0]} or its shards in {folder}", found)
-    held = len(FolderSource(folder, SafetensorsSource).shapes)
-    for key, value in _entries(config):
-        # The library would build them all, whatever the weights hold.
-        if _COUNTS.search(key) and isinstance(value, int) and value > held:
-            raise bad(title, f"a {key} that its {held} tensors can be of", f"{value} in its config.json")
+    _check_layers(config, len(FolderSource(folder, SafetensorsSource).shapes), title=title)
     return config
+
+
+def _check_layers(config: Mapping[str, Any], tensors: int, *, title: str) -> None:
+    """Refuse a configuration of more layers than there are tensors: the library would build them all, whatever the weights hold."""
+    for key, value in _entries(config):
+        if _COUNTS.search(key) and isinstance(value, int) and value > tensors:
+            raise bad(title, f"a {key} that its {tensors} tensors can be of", f"{value} in its config.json")
 
 
 def _entries(value: object) -> Iterator[tuple[str, object]]:

@@ -232,7 +232,10 @@ def test_the_same_study_goes_on_wherever_it_lies_and_whatever_it_is_called(out, 
     same = load_file(FLOW)
     planned = plan(same.studies, REQUEST)
     renamed = dataclasses.replace(same, studies=(dataclasses.replace(same.studies[0], name="stream"),))
-    refuse_other(renamed, dataclasses.replace(moved, name="renamed.py"), planned=planned, store=Store(out))
+    refuse_other(same, dataclasses.replace(moved, name="renamed.py"), planned=planned, store=Store(out))
+    refuse_other(renamed, moved, planned=planned, store=Store(out))
+    with pytest.raises(InputError, match="use another --out"):
+        refuse_other(renamed, dataclasses.replace(moved, name="renamed.py"), planned=planned, store=Store(out))
 
 
 def test_a_paper_has_its_directory_to_itself(tmp_path, out):

@@ -28,7 +28,8 @@ def foresee(subject: Subject, request: Request, *, planned: Plan, store: Store) 
 def refuse_other(subject: Subject, request: Request, *, planned: Plan, store: Store) -> None:
     """Refuse an output directory of another paper or study file.
 
-    A file that was renamed goes on in its directory, as its runs lie there and its studies have the same names.
+    Of a file, two of three make it the same: its name, the name of a study, a run that is there. So an edit, another name of the file and
+    another name of the study go on in their directory.
 
     Raises:
         InputError: the directory belongs to something else.
@@ -38,10 +39,9 @@ def refuse_other(subject: Subject, request: Request, *, planned: Plan, store: St
         return
     names = {study.name for study in subject.studies}
     shared = not store.marker.studies or not names.isdisjoint(store.marker.studies)
-    renamed = before.kind == request.kind == "file" and any(
-        os.path.lexists(store.run_dir(job.id)) for job in planned.jobs
-    )
-    if shared and (renamed or _owner(before) == _owner(request)):
+    files = before.kind == request.kind == "file"
+    there = files and any(os.path.lexists(store.run_dir(job.id)) for job in planned.jobs)
+    if sum((shared, there, _owner(before) == _owner(request))) >= 2:
         return
     raise checks.InputError(
         f"output {store.out}: expected the directory of {_shown(request, names)}, "

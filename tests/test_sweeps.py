@@ -267,12 +267,9 @@ def heavy(jobs, *needs):
 
 
 def replace_cost(job, need):
-    class Heavy(type(job.task)):
-        def cost(self):
-            return Cost(1.0, memory_bytes=need)
-
+    kind = type("Heavy", (type(job.task),), {"cost": lambda self: Cost(1.0, memory_bytes=need)})
     own = {field.name: getattr(job.task, field.name) for field in dataclasses.fields(job.task)}
-    return dataclasses.replace(job, task=Heavy(**own))
+    return dataclasses.replace(job, task=kind(**own))
 
 
 @pytest.fixture

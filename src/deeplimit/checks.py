@@ -28,13 +28,14 @@ def integer(name: str, value: object, least: int | None = None, most: int = LARG
     3
     """
     low = -most if least is None else least
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= most:
-        huge = isinstance(value, numbers.Integral) and value > most
+    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+    if whole is None or not low <= whole <= most:
+        huge = whole is not None and whole > most
         wanted = (
             f" from {low} to {most}" if huge or most < LARGEST else "" if least is None else f" of at least {least}"
         )
         raise InputError(f"{name}: expected an integer{wanted}, found {brief(value)}")
-    return int(value)
+    return whole
 
 
 def positive_int(name: str, value: object) -> int:
@@ -228,6 +229,15 @@ def brief(value: object) -> str:
     huge = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4 * _SHOWN
     text = f"an integer of {value.bit_length()} bits" if huge else " ".join(repr(value).split())  # type: ignore[attr-defined]
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "…"
+
+
+def no_library(library: str) -> str:
+    """Says that a library is missing, and what installs it: an extra of its name.
+
+    >>> no_library("onnx")
+    "expected the library onnx (pip install 'deeplimit[onnx]'), found none"
+    """
+    return f"expected the library {library} ({extra_command(library)}), found none"
 
 
 def extra_command(name: str) -> str:

@@ -229,7 +229,12 @@ def test_cost_grows_with_what_is_computed():
 
 def test_a_probe_of_many_members_samples_a_few(monkeypatch):
     seen: list[int] = []
-    monkeypatch.setattr("deeplimit.training.run._seconds", lambda run, context: seen.append(len(run.seeds)) or 1.0)
+
+    def seconds(run: TrainingRun, context: Context) -> float:
+        seen.append(len(run.seeds))
+        return 1.0
+
+    monkeypatch.setattr("deeplimit.training.run._seconds", seconds)
     rates = tuple(0.01 for _ in range(1600))
     many = replace(RUN, seeds=tuple(range(1600)), optimizer=GradientFlow(rates))
     assert many.probe(Context()) == 100 * replace(RUN, seeds=tuple(range(16))).probe(Context())

@@ -1,7 +1,10 @@
 # `make reproduce` and `make test` do the set-up they need; both work on a fresh clone.
 PYTHON ?= python3
 KILLS ?= 50
+FUZZ ?= 10000
+SEED ?= 0
 BIN := .venv/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
 OUT := results/marion2024-quick
 NATIVE := $(wildcard native/*.* native/tests/*)
 SANITIZE ?= address,undefined
@@ -25,14 +28,27 @@ define install
 	  echo "-- no native engine; why: DEEPLIMIT_REQUIRE_NATIVE=1 $(BIN)/pip install --no-build-isolation --no-deps -e ."; }
 endef
 
-.PHONY: help reproduce test format kills sanitize clean
+# Said last, as nothing else says where the command is.
+define where
+	@echo "-- the command is $(BIN)/deeplimit; to call it deeplimit: source $(BIN)/activate"
+endef
+
+.PHONY: help cpu install reproduce test format kills fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
+# Without its requirements: those come pinned, from the usual index, with the package.
+cpu: .venv/python  ## on plain Linux, first of all: PyTorch without gigabytes of CUDA
+	$(call stage,torch,$(BIN)/pip install --quiet --no-deps $(TORCH) --index-url https://download.pytorch.org/whl/cpu)
+
+install: .venv/installed  ## install the package into .venv and say how to call it
+	$(where)
+
 reproduce: .venv/installed  ## reproduce Marion et al. 2024 at tier quick; prints where the report lies
 	$(call stage,reproduce,$(BIN)/deeplimit reproduce marion2024 --tier quick --out $(OUT))
+	$(where)
 
 # The tests come last and say their own seconds, so that their summary is the last line.
 test: .venv/installed-dev  ## run every check: format, lint, types, tests with doctests, README and examples
@@ -47,6 +63,9 @@ format: .venv/installed-dev  ## format the code and mend what ruff can mend
 
 kills: .venv/installed-dev  ## kill a quick run KILLS times (50) at random moments and compare its rows with an undisturbed run
 	$(call stage,kills,$(BIN)/pytest tests/test_resume.py --kills $(KILLS))
+
+fuzz: .venv/installed-dev  ## try FUZZ command lines (10000), a fifth as many damaged folders, three tenths as many hostile files, from SEED (0) on
+	$(call stage,fuzz,$(BIN)/pytest tests/fuzz -n 2 --fuzz $(FUZZ) --fuzz-seed $(SEED))
 
 # Needs a C++ compiler, and neither PyTorch nor the package. An instruction set that the machine lacks counts as skipped.
 sanitize: .venv/build  ## run the C++ tests per instruction set under SANITIZE (address,undefined; thread; empty: none)

@@ -65,7 +65,7 @@ def verdicts(out: Path) -> Iterator[str]:
 
 def figures(out: Path) -> Iterator[str]:
     """Published values beside ours, figure by figure; float64, authors' draw."""
-    rows = pl.read_parquet(out / "rows.parquet").filter(pl.col("dtype") == "float64")
+    rows = pl.read_parquet((out / "rows.parquet").read_bytes()).filter(pl.col("dtype") == "float64")
     left = rows.filter(
         (pl.col("study") == "figure1-left") & (pl.col("model") == "released") & (pl.col("seed") == figure1_left.SEED)
     )

@@ -31,14 +31,14 @@ SOURCE = ROOT / "src" / "deeplimit"
 TESTS = ROOT / "tests"
 
 FLOORS = {
-    "__init__": 0, "checks": 0, "claims": 0, "draws": 0, "figures": 0, "fits": 0, "loading": 0, "machine": 0,
+    "__init__": 0, "checks": 0, "claims": 0, "draws": 0, "failures": 0, "figures": 0, "fits": 0, "loading": 0, "machine": 0,
     "records": 0, "scaling": 0, "theory": 0,
     "branches": 1, "data": 1, "processes": 1, "statistics": 1,
     "engines": 2,
     "networks": 3,
     "limits": 4, "measures": 4, "regimes": 4,
     "diagnosis": 5, "training": 5,
-    "bench": 6, "report": 6, "study": 6, "sweeps": 6,
+    "bench": 6, "demo": 6, "report": 6, "study": 6, "sweeps": 6,
     "papers": 7,
     "__main__": 8, "cli": 8,
 }  # fmt: skip

@@ -6,7 +6,7 @@ import math
 import polars as pl
 import pytest
 
-from deeplimit.claims import Claim, Measured, band, judge, rule
+from deeplimit.claims import Claim, Lack, Measured, band, judge, rule, unmeasured
 
 INSIDE = Measured(-1.0, -1.01, -0.99)
 CLAIM = Claim("paper.1.slope", "the slope is −1", "Fig. 1", "slope", lambda rows: INSIDE, -1.0, 0.02, "text")
@@ -184,3 +184,37 @@ def test_the_full_tier_decides_what_the_paper_tier_decides():
     assert rule(changed(tiers=("quick",)), INSIDE, tier="full")[0] == "undecided"
     assert changed(tiers=("full",)).decided_at("full")
     assert not changed(tiers=("full",)).decided_at("paper")
+
+
+# --- why it is undecided ---
+
+
+@pytest.mark.parametrize(
+    ("interval", "fields", "why"),
+    [
+        ((-1.01, -0.99), {}, ("", "")),
+        ((-0.5, -0.4), {}, ("", "")),
+        ((-1.03, -0.99), {}, ("open", "")),
+        ((-1.01, -0.99), {"minimum_sample": 5}, ("open", "")),
+        ((-1.01, math.inf), {}, ("open", "")),
+        ((-1.03, -0.99), {"tiers": ("paper",)}, ("tier", "paper")),
+        ((-1.01, -0.99), {"tiers": ("full",)}, ("tier", "full")),
+        ((-1.03, -0.99), {"source": "unverified"}, ("", "")),
+    ],
+)
+def test_a_verdict_says_why_it_is_undecided(interval, fields, why):
+    verdict = judge(changed(measure=lambda rows: measured(*interval), **fields), ROWS, tier="quick")
+    assert (verdict.why, verdict.needs) == why
+    assert bool(verdict.why) is (verdict.ruling == "undecided")
+
+
+def test_what_could_not_be_measured_says_what_is_lacking():
+    def absent(rows):
+        raise LookupError("no rows of V")
+
+    verdict = judge(changed(measure=absent), ROWS, tier="quick")
+    assert (verdict.why, verdict.reason) == ("failed", "not measured: no rows of V")
+    lack = Lack("files of mnist are missing", "files", "mnist")
+    verdict = unmeasured(CLAIM, lack, tier="quick", seconds=2.0)
+    assert (verdict.ruling, verdict.why, verdict.needs, verdict.seconds) == ("undecided", "files", "mnist", 2.0)
+    assert unmeasured(changed(tiers=("full",)), lack, tier="quick").needs == "full"  # files alone would not decide it

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -79,8 +80,17 @@ def test_help_and_version(call):
         "l2 predict",
         "l2 convert",
         "diagnose",
+        "demo",
     ):
         assert call(*command.split(), "--help")[0] == 0
+
+
+def test_completion_knows_the_commands(call, monkeypatch):
+    assert "--install-completion" in call("--help")[1]
+    monkeypatch.setenv("_DEEPLIMIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "deeplimit rep")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert call()[1].split() == ["reproduce", "report"]
 
 
 def test_help_takes_less_than_half_a_second():
@@ -140,8 +150,7 @@ def test_a_file_is_run_and_its_report_drawn_again(call, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(FLOW.read_text())
     assert call("study", path, "--out", tmp_path / "out", "--seeds", 0)[0] == 0
-    path.unlink()
-    status, out, err = call("report", tmp_path / "out", "--json")
+    status, out, err = call("report", tmp_path / "out", "--study", path, "--json")
     assert status == 0
     assert [row["id"] for row in json.loads(out)] == ["flow.1.end", "flow.2.wrong"]
     assert "runs: 0 computed, 3 complete before" in err
@@ -161,8 +170,9 @@ def printed_without_pytorch(*words: str) -> str:
 
 
 def test_a_report_is_drawn_again_without_pytorch(call, tmp_path):
-    assert call("study", FLOW.with_name("training.py"), "--out", tmp_path)[0] == 0
-    assert "0 computed, 2 complete before" in printed_without_pytorch("report", str(tmp_path))
+    file = FLOW.with_name("training.py")
+    assert call("study", file, "--out", tmp_path)[0] == 0
+    assert "0 computed, 2 complete before" in printed_without_pytorch("report", str(tmp_path), "--study", str(file))
 
 
 @pytest.mark.parametrize("words", ["--only norms --only 1.end", "--only norms 1.end", "--only=norms,1.end"])
@@ -247,7 +257,7 @@ def test_a_killed_worker_is_said_in_words_and_the_next_command_goes_on(call, tmp
         (["data", "fetch", "mnits"], "data set: expected one of .*mnist.*; found 'mnits'"),
         (["data", "check", "cifar"], "data set: expected one of cifar-10; found 'cifar'"),
         (["data", "fetch"], "Missing argument 'NAME'"),
-        (["l2", "predict", "nowhere:train", *PROBE], "expected a module nowhere; ModuleNotFoundError"),
+        (["l2", "predict", "nowhere:train", *PROBE], "expected a module nowhere, found none of that name"),
         (["l2", "predict", "nowhere", *PROBE], "expected MODULE:function"),
         (["l2", "predict", "json:absent", *PROBE], "expected a function absent in json"),
         (["l2", "predict", "json:dumps", *PROBE], "train: expected a function of weight_decay"),
@@ -290,10 +300,7 @@ def test_ctrl_c_says_how_to_go_on(call, tmp_path, monkeypatch):
 
 
 def test_what_the_system_refuses_ends_with_1(call, tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(studies, "carry_out", full)
+    monkeypatch.setattr(studies, "carry_out", Mock(side_effect=OSError(28, "No space left on device")))
     status, _, err = call("study", FLOW, "--out", tmp_path)
     assert (status, err) == (1, "deeplimit: [Errno 28] No space left on device\n")
 
@@ -552,10 +559,11 @@ def test_a_network_is_diagnosed(call, tmp_path):
 
 
 def test_a_diagnosis_is_written_as_a_page(call, tmp_path):
-    path, page = save_network(tmp_path / "net.safetensors"), tmp_path / "out" / "page.html"
+    path, page = save_network(tmp_path / "net.safetensors"), tmp_path / "page.html"
     status, _, err = call("diagnose", path, "--role", "mlp.up", "--html", page)
     assert (status, err) == (0, f"page: {page}\n")
     assert "encoder.layer: 8 blocks" in page.read_text(encoding="utf-8")
+    assert call("diagnose", path, "--html", page)[0] == 0
 
 
 def test_what_is_found_in_a_network_is_listed(call, tmp_path):
@@ -609,7 +617,7 @@ def test_a_target_or_batch_that_cannot_be_read_ends_with_status_2(call, tmp_path
     status, _, err = call("diagnose", path, "--batch", tmp_path / "absent.npy")
     assert (status, "expected a file with a batch" in err) == (2, True)
     status, _, err = call("diagnose", path, "--html", tmp_path)
-    assert (status, "--html: expected a file that can be written" in err) == (2, True)
+    assert (status, "--html: expected a file, found the folder" in err) == (2, True)
 
 
 def test_reading_is_said_now_and_then(monkeypatch, capsys):

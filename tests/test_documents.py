@@ -2,12 +2,15 @@
 
 Python blocks of a document share one namespace and, with its console blocks, one empty folder that holds a copy of
 examples/; they run in the order in which they are read. ```python no-run is not run; of ```console no-run, only the
-commands and options are checked. What a console block shows as output is not compared.
+commands and options are checked. ```python file=NAME is written to that file, for the commands that follow. What a console
+block shows as output is not compared.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -17,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import deeplimit
@@ -53,6 +57,11 @@ class Block:
         return "no-run" not in self.flags
 
     @property
+    def file(self) -> str:
+        """The name of the file that it is; empty where it is none."""
+        return next((flag.removeprefix("file=") for flag in self.flags if flag.startswith("file=")), "")
+
+    @property
     def commands(self) -> list[str]:
         """What follows each `$ ` of a console block, a backslash at the end of a line continuing it."""
         joined = self.text.replace("\\\n", " ")
@@ -80,7 +89,9 @@ def execute(document: Path, folder: Path) -> None:
     script = folder / f"{document.stem}_md.py"
     namespace: dict[str, object] = {"__name__": "__main__", "__file__": str(script)}
     for block in blocks(document.read_text(encoding="utf-8")):
-        if block.language == "python" and block.runs:
+        if block.file:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python" and block.runs:
             # In a file, at the document's own line numbers: tracebacks and inspect.getsource find it.
             script.write_text("\n" * block.line + block.text, encoding="utf-8")
             code = compile(script.read_text(encoding="utf-8"), str(script), "exec", dont_inherit=True)
@@ -97,7 +108,15 @@ def try_command(command: str, folder: Path, *, only_parse: bool) -> None:
         unknown = {word for word in words[1:] if "=" not in word} - make_targets()
         assert not unknown, f"$ {command}: no target {', '.join(sorted(unknown))} in the Makefile"
     elif Path(words[0]).name == "deeplimit":
-        call([*words[1:], *(["--help"] if only_parse else [])], folder)
+        call([*expanded(words[1:], folder), *(["--help"] if only_parse else [])], folder)
+
+
+def expanded(words: list[str], folder: Path) -> list[str]:
+    """Words with `*` replaced by the files of the folder that they stand for, as a shell does."""
+    found = {
+        word: sorted(path.relative_to(folder).as_posix() for path in folder.glob(word)) for word in words if "*" in word
+    }
+    return [name for word in words for name in found.get(word) or [word]]
 
 
 def make_targets() -> set[str]:
@@ -205,6 +224,31 @@ def test_no_file_names_a_path_of_one_machine():
     assert found == []
 
 
+def test_the_first_sentence_of_readme_is_what_its_figure_shows():
+    """The figure is drawn by docs/figures/neighbours.py from the verdicts of a run; the sentence has its numbers from there."""
+    opening = (ROOT / "README.md").read_text(encoding="utf-8").partition("![")[0]
+    shown = re.findall(
+        r"exponent (−?[0-9.]+)", (ROOT / "docs" / "figures" / "neighbours.svg").read_text(encoding="utf-8")
+    )
+    assert len(shown) == 2
+    assert re.findall(r"exponent (−?[0-9.]+)", opening) == sorted(shown)[::-1]
+
+
+def test_the_figure_is_drawn_from_rows_and_verdicts(tmp_path):
+    verdicts = [
+        {"id": f"marion2024.{name}", "measured": value}
+        for name, value in (("15b.gap", -0.5), ("21.independent-layers", 0.25))
+    ]
+    (tmp_path / "verdicts.json").write_text(json.dumps(verdicts), encoding="utf-8")
+    rows = [(case, depth, 1.0 / depth) for case in ("smooth", "independent") for depth in (16, 32)]
+    frame = pl.DataFrame(rows, schema=["case", "depth", "value"], orient="row")
+    frame.with_columns(study=pl.lit("gaps"), quantity=pl.lit("gap.max")).write_parquet(tmp_path / "rows.parquet")
+    runpy.run_path(str(ROOT / "docs" / "figures" / "neighbours.py"))["main"](tmp_path, tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert "smooth at the start: exponent −0.50" in text
+    assert "independent at the start: exponent 0.25" in text
+
+
 def test_the_version_is_one():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {deeplimit.__version__}\n" in citation
@@ -289,6 +333,11 @@ def test_python_blocks_share_a_namespace_and_the_others_are_not_run(document, tm
     assert called == [["list", "--json"]]
 
 
+def test_a_block_that_is_a_file_is_written_and_not_run(document, tmp_path):
+    execute(document("```python file=mine.py\n1 / 0\n```\n"), tmp_path)
+    assert (tmp_path / "mine.py").read_text(encoding="utf-8") == "1 / 0\n"
+
+
 def test_a_python_block_that_fails_is_found_at_its_line(document, tmp_path):
     with pytest.raises(ZeroDivisionError, match="division by zero") as found:
         execute(document("# A title\n\n```python\n1 / 0\n```\n"), tmp_path)
@@ -306,6 +355,12 @@ def test_an_option_that_does_not_exist_is_found_without_running(document, tmp_pa
     execute(document(text.format("--tier paper")), tmp_path)
     with pytest.raises(AssertionError, match="No such option"):
         execute(document(text.format("--teir paper")), tmp_path)
+
+
+def test_a_star_stands_for_files(tmp_path):
+    for name in ("b.txt", "a.txt", "c.md"):
+        (tmp_path / name).touch()
+    assert expanded(["regime", "*.txt", "no*where"], tmp_path) == ["regime", "a.txt", "b.txt", "no*where"]
 
 
 def test_a_make_target_that_does_not_exist_is_found(document, tmp_path):

@@ -35,13 +35,16 @@ def test_functions_are_loaded_from_files_and_modules(tmp_path, monkeypatch):
         ("training", "expected MODULE:function, such as training:train, found 'training'"),
         (":train", "expected MODULE:function"),
         ("training:", "expected MODULE:function"),
-        ("no_such_module:train", "expected a module no_such_module; ModuleNotFoundError"),
-        ("nowhere.py:train", "expected a module nowhere.py; FileNotFoundError"),
-        ("broken.py:train", "expected a module broken.py; ZeroDivisionError"),
+        ("no_such_module:train", "expected a module no_such_module, found none of that name"),
+        ("no.such:train", r"expected a module no\.such, found none of that name"),
+        ("nowhere.py:train", r"expected a module nowhere\.py, found no such file"),
+        ("broken.py:train", r"^broken\.py: ZeroDivisionError: division by zero \(broken\.py, line 2\)$"),
+        ("in_need:train", r"^in_need: ModuleNotFoundError: No module named 'absent' \(in_need\.py, line 1\)$"),
     ],
 )
 def test_what_is_no_function_is_refused(tmp_path, monkeypatch, text, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "broken.py").write_text("\n1 / 0\n")
+    (tmp_path / "in_need.py").write_text("import absent\n")
     with pytest.raises(InputError, match=message):
         load_function(text)

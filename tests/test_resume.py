@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def start(kind: str, out: Path) -> subprocess.Popen[str]:
     file, *options = KINDS[kind]
     words = [sys.executable, "-m", "deeplimit", "study", str(STUDIES / file), "--out", str(out), *options]
     environment = os.environ | {"DEEPLIMIT_CHECKPOINT_SECONDS": "0.02", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def finish(kind: str, out: Path) -> str:
@@ -68,7 +70,12 @@ def check_whole(out: Path) -> None:
         elif path.suffix in ENDS:
             assert ENDS[path.suffix] in path.read_bytes()[-64:], path
     for run in (out / "runs").glob("[!.]*"):
-        assert {path.name for path in run.iterdir()} == {"run.json", "rows.parquet", "weights.safetensors"}
+        assert {path.name for path in run.iterdir()} == {
+            "run.json",
+            "rows.parquet",
+            "weights.safetensors",
+            "checksums.json",
+        }
 
 
 def shares(kills: int) -> dict[str, int]:
@@ -121,16 +128,19 @@ def test_the_same_command_computes_nothing_twice(tmp_path):
     assert rows(tmp_path) == before
 
 
-@pytest.mark.parametrize("kind", ["flow", "workers"])
-def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(kind, tmp_path):
+@pytest.mark.parametrize(("kind", "line"), [("flow", 2), ("workers", 1), ("workers", 2), ("workers", 4)])
+@pytest.mark.parametrize("whole_group", [False, True], ids=["process", "group"])
+def test_ctrl_c_says_how_to_go_on_and_nothing_else(kind, line, whole_group, tmp_path):
     process = start(kind, tmp_path)
     assert process.stderr is not None
-    while "[1/6]" not in process.stderr.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "To go on from here: deeplimit study" in errors
-    assert "Traceback" not in errors
+    for _ in range(line):  # "runs: 6 to compute", "[1/6] …"
+        assert process.stderr.readline()
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    *progress, last = errors.splitlines()
+    command = shlex.join(["deeplimit", *map(str, process.args[3:])])  # type: ignore[index]
+    assert last == f"stopped; what is complete is kept. To go on from here: {command}"
+    assert all(text.startswith("[") for text in progress)
+    assert (process.returncode, printed) == (130, "")
     check_whole(tmp_path)
     assert "computed" in finish(kind, tmp_path)

@@ -68,7 +68,7 @@ class Told:
 
 
 def failing(job: Job) -> Job:
-    return dataclasses.replace(job, id="0000", task=dataclasses.replace(job.task, fail=True))  # type: ignore[type-var]
+    return dataclasses.replace(job, id="0000", identity=None, task=dataclasses.replace(job.task, fail=True))  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -90,6 +90,13 @@ def test_workers_leave_the_same_rows_bit_for_bit(jobs, tmp_path):
             sweep(jobs, Execution(workers=workers), store=store, reporter=Told())
             files[workers] = {job.id: (store.run_dir(job.id) / "rows.parquet").read_bytes() for job in jobs}
     assert files[1] == files[2]
+
+
+def test_a_gauge_replaces_a_link_and_not_what_it_leads_to(jobs, tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "gauge").symlink_to("mine")
+    assert Gauge(tmp_path / "gauge", jobs).fractions.tolist() == [0.0] * len(jobs)
+    assert (tmp_path / "mine").read_text() == "kept"
 
 
 def test_the_record_says_what_was_computed_and_how(jobs, store):
@@ -120,6 +127,12 @@ def test_a_run_that_fails_does_not_end_the_others(jobs, store, workers):
     assert store.is_complete(jobs[1].id)
     assert not store.is_complete("0000")
     assert ("finish", "0000", "RuntimeError: asked to fail") in told.words
+
+
+def test_a_task_that_ends_the_program_is_a_failure_of_its_run(jobs, store):
+    task = type("Leaving", (), {"run": lambda self, context: sys.exit("enough")})()
+    outcome = compute(Job("1", task, "leaving", 1.0), Execution(), checkpoint=store.out / "c", progress=lambda f: None)
+    assert outcome.error == "SystemExit: enough"
 
 
 def test_a_row_that_is_none_is_a_failure_of_its_run(jobs, store):
@@ -267,7 +280,10 @@ def heavy(jobs, *needs):
 
 
 def replace_cost(job, need):
-    kind = type("Heavy", (type(job.task),), {"cost": lambda self: Cost(1.0, memory_bytes=need)})
+    class Heavy(type(job.task)):  # type: ignore[misc]
+        def cost(self):
+            return Cost(1.0, memory_bytes=need)
+
     own = {field.name: getattr(job.task, field.name) for field in dataclasses.fields(job.task)}
     return dataclasses.replace(job, task=kind(**own))
 

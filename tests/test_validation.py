@@ -9,7 +9,7 @@ import math
 import pkgutil
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from torch import nn
@@ -21,6 +21,7 @@ from deeplimit.branches import Convolution, FunctionBranch, LeakyReLU, ModuleBra
 from deeplimit.checks import InputError
 from deeplimit.data import augment, embedding, images, pairs, splits
 from deeplimit.engines import NativeEngine
+from deeplimit.fits import exponent
 from deeplimit.limits import training_flow
 from deeplimit.limits.homogeneous import HomogeneousFlow
 from deeplimit.measures import depths, gradients, held_out, measure, progress
@@ -38,9 +39,7 @@ PERCEPTRON = Perceptron(2, 3)
 STACK = ResidualStack(PERCEPTRON, 2)
 DATA = pairs.GaussianPairs(3, 2, 2)
 SGD = optimizers.SGD(0.1)
-CLAIM = claims.Claim(
-    "a", "b", "c", "d", measure=lambda rows: claims.Measured(1.0, 1.0, 1.0), expected=1.0, tolerance=0.1, source="text"
-)
+CLAIM = claims.Claim("a", "b", "c", "d", measure=exponent, expected=1.0, tolerance=0.1, source="text")
 RUN = run.TrainingRun((STACK,), DATA, SGD, 1, ())
 
 
@@ -209,7 +208,7 @@ def numbered() -> Iterator[tuple[str, Any]]:
         for name, kind in vars(importlib.import_module(module.name)).items():
             own = isinstance(kind, type) and kind.__module__ == module.name and not name.startswith("_")
             if own and dataclasses.is_dataclass(kind) and any(map(_is_bounded, dataclasses.fields(kind))):
-                yield f"{module.name.removeprefix('deeplimit.')}.{name}", kind
+                yield f"{module.name.removeprefix('deeplimit.')}.{name}", cast("type", kind)
 
 
 def _is_bounded(field: dataclasses.Field[Any]) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from joblib import Parallel, delayed
+from loky import ProcessPoolExecutor
 
 from benchmarks.faults import scoring, training
 from deeplimit.diagnosis.diagnose import diagnose
@@ -43,7 +43,8 @@ def main() -> None:
         scoring.faulty(chosen.seeds, cache=chosen.cache, draws=chosen.draws),
         scoring.clean(chosen.seeds, cache=chosen.cache),
     )
-    found = Parallel(n_jobs=chosen.workers)(delayed(judged)(case) for case in cases)
+    with ProcessPoolExecutor(chosen.workers) as pool:
+        found = list(pool.map(judged, cases))
     text = scoring.lines(found)
     print("\n".join(text))
     if chosen.json:

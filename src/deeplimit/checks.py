@@ -27,15 +27,19 @@ def integer(name: str, value: object, least: int | None = None, most: int = LARG
     >>> integer("offset", 3, least=0)
     3
     """
-    low = -most if least is None else least
-    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
-    if whole is None or not low <= whole <= most:
-        huge = whole is not None and whole > most
+    low, number = -most if least is None else least, _whole(value)
+    if number is None or not low <= number <= most:
+        huge = number is not None and number > most
         wanted = (
             f" from {low} to {most}" if huge or most < LARGEST else "" if least is None else f" of at least {least}"
         )
         raise InputError(f"{name}: expected an integer{wanted}, found {brief(value)}")
-    return whole
+    return number
+
+
+def _whole(value: object) -> int | None:
+    """The integer that a value is; None for anything else, truth values too."""
+    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
 
 
 def positive_int(name: str, value: object) -> int:

@@ -22,6 +22,8 @@ UNSURE = "the source of the expected value is not sure"
 Source = Literal["text", "table", "figure", "code", "theorem", "derived", "measured", "unverified"]
 Ruling = Literal["reproduced", "not reproduced", "undecided", "unverifiable"]
 Relation = Literal["within", "at most", "at least"]
+#: Why a claim is undecided: files of a data set are missing, the tier is too small, nothing was measured, or the interval leaves it open.
+Why = Literal["", "files", "tier", "failed", "open"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what was measured, and the ruling; `seconds` is the computing time of the rows behind it."""
+    """A claim, what was measured, and the ruling.
+
+    Args:
+        seconds: computing time of the rows behind it.
+        why: why it is undecided; empty for the other rulings.
+        needs: what would decide it: the data sets whose files are missing, or a tier.
+    """
 
     claim: Claim
     measured: Measured | None
@@ -109,6 +117,8 @@ class Verdict:
     reason: str
     tier: str
     seconds: float = 0.0
+    why: Why = ""
+    needs: str = ""
 
     @property
     def as_expected(self) -> bool | None:
@@ -116,6 +126,21 @@ class Verdict:
         if self.ruling in ("undecided", "unverifiable"):
             return None
         return self.ruling == self.claim.expected_ruling
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What is lacking for a verdict: in words, of which kind, and what would mend it (`Verdict.needs`)."""
+
+    reason: str
+    why: Why = "failed"
+    needs: str = ""
+
+
+def unmeasured(claim: Claim, lack: Lack, *, tier: str, seconds: float = 0.0) -> Verdict:
+    """*Undecided* for want of a measured value; where the tier could not decide it either, that is the reason."""
+    lack = _too_small(claim, tier) or lack
+    return Verdict(claim, None, "undecided", lack.reason, tier, seconds, lack.why, lack.needs)
 
 
 def band(claim: Claim) -> tuple[float, float]:
@@ -135,18 +160,19 @@ def judge(claim: Claim, rows: pl.DataFrame, *, tier: str, seconds: float = 0.0) 
     except LookupError as missing:
         if claim.source == "unverified":
             return Verdict(claim, None, "unverifiable", UNSURE, tier, seconds)
-        reason = _too_small(claim, tier) or f"not measured: {missing}"
-        return Verdict(claim, None, "undecided", reason, tier, seconds)
+        return unmeasured(claim, Lack(f"not measured: {missing}"), tier=tier, seconds=seconds)
     ruling, reason = rule(claim, measured, tier=tier)
-    return Verdict(claim, measured, ruling, reason, tier, seconds)
+    lack = (_too_small(claim, tier) or Lack(reason, "open")) if ruling == "undecided" else Lack(reason, "")
+    return Verdict(claim, measured, ruling, reason, tier, seconds, lack.why, lack.needs)
 
 
 def rule(claim: Claim, measured: Measured, *, tier: str) -> tuple[Ruling, str]:
     """The ruling on a measured value, with its reason in words."""
     if claim.source == "unverified":
         return "unverifiable", UNSURE
-    if not claim.decided_at(tier):
-        return "undecided", _too_small(claim, tier)
+    small = _too_small(claim, tier)
+    if small:
+        return "undecided", small.reason
     if measured.sample < claim.minimum_sample:
         return "undecided", f"needs {claim.minimum_sample} independent values, has {measured.sample}"
     if not all(map(math.isfinite, (measured.value, measured.low, measured.high))):
@@ -159,10 +185,9 @@ def rule(claim: Claim, measured: Measured, *, tier: str) -> tuple[Ruling, str]:
     return "undecided", "the measured interval straddles an edge of the expected band"
 
 
-def _too_small(claim: Claim, tier: str) -> str:
-    """Why a tier cannot decide a claim; empty where it can."""
-    return (
-        ""
-        if claim.decided_at(tier)
-        else f"the sizes of tier {tier} do not decide it; tier {' or '.join(claim.tiers)} does"
-    )
+def _too_small(claim: Claim, tier: str) -> Lack | None:
+    """Why a tier cannot decide a claim; None where it can."""
+    if claim.decided_at(tier):
+        return None
+    reason = f"the sizes of tier {tier} do not decide it; tier {' or '.join(claim.tiers)} does"
+    return Lack(reason, "tier", next(iter(claim.tiers), ""))

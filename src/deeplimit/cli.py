@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -15,30 +14,31 @@ from deeplimit import __version__
 from deeplimit.checks import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
 
     from deeplimit.bench import Sheet
-    from deeplimit.claims import Claim
+    from deeplimit.claims import Claim, Verdict
     from deeplimit.data.files import FileStatus, SetStatus
     from deeplimit.diagnosis.comparing import Comparison, Timeline
     from deeplimit.diagnosis.report import Report
     from deeplimit.diagnosis.tasks import Options
     from deeplimit.diagnosis.telling.conditions import Condition
     from deeplimit.engines.listing import Listing
+    from deeplimit.records.outputs import Page
     from deeplimit.study import Conclusion, Execution, Request, Subject
     from deeplimit.sweeps import Expectation, Job, Outcome
 
 #: Seconds between two lines about one run, where there is no terminal.
 QUIET = 30.0
-INTERRUPTED = 130
+#: Claims up to this number are printed one by one.
+FEW = 20
 
 app = typer.Typer(
     help="Train deep residual networks and measure what they become as depth, training time and width grow.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,7 +53,9 @@ app.add_typer(l2, name="l2")
 Only = Annotated[list[str] | None, typer.Option("--only", help="A study, figure or claim; may be given several times.")]
 More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="More names for --only.")]
 Tier = Annotated[str, typer.Option(help="Sizes: quick (minutes), paper (those of the paper, within an hour) or full.")]
-Out = Annotated[Path | None, typer.Option(help="Output directory; results/NAME-TIER unless given.")]
+Out = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Output directory; results/NAME-TIER unless given.")
+]  # text: a Path does not tell an empty one from the current folder
 Engine = Annotated[str, typer.Option(help="How stacks are evaluated: auto, or the name of an engine.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
 Dtype = Annotated[str | None, typer.Option(help="float32 or float64, in place of the studies' own.")]
@@ -160,6 +162,7 @@ def reproduce(
     """Compute a paper's figures and claims and report."""
     from deeplimit.data.files import use_directory
     from deeplimit.papers import PAPERS, load
+    from deeplimit.records import output_folder
     from deeplimit.study import Execution, Request
 
     use_directory(data_dir)
@@ -169,10 +172,8 @@ def reproduce(
     for name in PAPERS if paper == "all" else [paper]:
         request = Request("paper", name, tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype)
         inside = name if paper == "all" else ""
-        folder = Path("results") / f"{name}-{tier}" if out is None else out / inside
+        folder = Path("results") / f"{name}-{tier}" if out is None else output_folder(out) / inside
         worst = max(worst, _serve(load(name), request, out=folder, execution=execution, look=look))
-        if worst == INTERRUPTED:
-            break
     raise typer.Exit(worst)
 
 
@@ -198,13 +199,14 @@ def study(
 ) -> None:
     """Run the studies of a file of your own and report."""
     from deeplimit.data.files import use_directory
+    from deeplimit.records import output_folder
     from deeplimit.study import Execution, Request, load_file
 
     use_directory(data_dir)
     execution = Execution(engine, device, threads, _workers(workers, threads, device), deterministic)
     home = str(file.resolve().parent)
     request = Request("file", str(file), tier=tier, only=_only(only, more), seeds=seeds, dtype=dtype, folder=home)
-    folder = out or Path("results") / f"{file.stem}-{tier}"
+    folder = Path("results") / f"{file.stem}-{tier}" if out is None else output_folder(out)
     raise typer.Exit(
         _serve(load_file(file), request, out=folder, execution=execution, look=Look(dry_run, json, strict))
     )
@@ -214,20 +216,38 @@ def study(
 def report(
     *,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Output directory of an earlier run.")],
+    file: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE", help="The study file it was made by, if it is no paper's.")
+    ] = None,
     json: AsJson = False,
     strict: Strict = False,
 ) -> None:
-    """Draw the report of a directory again from its rows."""
+    """Draw the report of a directory again from its rows.
+
+    Its claims and figures are code: of the paper in this program, or of the study file that --study names. No code in DIR is run.
+    """
     from deeplimit.papers import load
-    from deeplimit.study import carry_out, copy_of_file, load_file, remembered
+    from deeplimit.study import carry_out, remembered, subject_of_file
 
     request = remembered(directory)
-    if request.kind == "paper":
-        subject: Subject = load(request.name)
-    else:
-        subject = load_file(copy_of_file(directory, request), Path(request.folder))
+    if request.kind == "paper" and file is not None:
+        raise InputError(f"--study: expected none, as {directory} is of the paper {request.name}; found {file}")
+    subject = load(request.name) if request.kind == "paper" else subject_of_file(directory, request, file=file)
     done = carry_out(subject, request, out=directory)
     raise typer.Exit(_tell(done, Look(json=json, strict=strict)))
+
+
+@app.command()
+def demo(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+) -> None:
+    """Write files to try the commands on, and say what to try."""
+    from deeplimit.demo import write_demo
+
+    rows = write_demo(directory)
+    _say(f"written to {directory}: trained networks, a module with a batch, a study. To try:")
+    for row in rows:
+        _say(f"\n{row.command}\n    {row.shows}")
 
 
 @app.command()
@@ -376,7 +396,8 @@ def diagnose(
         Path | None, typer.Option(help="Inputs for a verdict on the function: a safetensors, .npy or .npz file.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --html, whatever it is.")] = False,
     fail_if: Annotated[
         list[str] | None, typer.Option("--fail-if", help="Exit 1 where this holds; may be given several times.")
     ] = None,
@@ -398,24 +419,32 @@ def diagnose(
     from deeplimit.diagnosis.telling import conditions
 
     parsed = [conditions.parse(text) for text in fail_if or ()]
+    page = _page(html, [*targets, str(batch or "")], force=force)
     inputs = None if batch is None else _batch(batch)
     options = tasks.Options(group, tuple(role or ()), inputs, download, Reading())
     if list_ or family:
-        if parsed or html:
+        if parsed or page:
             raise InputError("--list and --family: expected neither --fail-if nor --html, found one")
         _print_family(targets, options, json=json) if family else _print_groups(targets, options, json=json)
         return
     found, report = tasks.carry_out(targets, options)
     _print_diagnosis(found, json=json)
-    if html is not None:
-        from deeplimit.report.diagnosis import write_page
+    if page is not None:
+        from deeplimit.report.diagnosis import render
 
-        try:
-            page = write_page(html, found)
-        except OSError as problem:  # status 1 means that a condition holds
-            raise InputError(f"--html: expected a file that can be written, found {problem}") from problem
-        _say(f"page: {page}", sys.stderr)
+        page.write(render(found))
+        _say(f"page: {html}", sys.stderr)
     raise typer.Exit(_failed(parsed, report, strict=strict))
+
+
+def _page(file: str | None, read: Sequence[str], *, force: bool) -> Page | None:
+    """The page of --html, if there is to be one; it may be nothing that is read."""
+    from deeplimit.diagnosis.sources.target import files_of
+    from deeplimit.records.outputs import Page
+
+    if file is None:
+        return None
+    return Page("--html", file, "deeplimit diagnose", [path for text in read for path in files_of(text)], force)
 
 
 def _batch(file: Path) -> object:
@@ -512,6 +541,7 @@ def l2_predict(
     from json import dumps
 
     from deeplimit.checks import integer
+    from deeplimit.failures import users_code
     from deeplimit.loading import load_function
     from deeplimit.training.l2 import Reading, Setting, predict_weight_decay, probe, shrinkage
     from deeplimit.training.l2.probes import MOST_SEEDS
@@ -520,7 +550,7 @@ def l2_predict(
     shrinkage(weight_decay, setting, source=convention)  # what is missing is said before a probe is waited for
     reading = Reading(within=within, chance=_chance(chance, classes), samples=samples)
     train, numbers = load_function(function), range(integer("seeds", seeds, 1, MOST_SEEDS))
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), users_code(function):
         probes = probe(train, setting, weight_decay=weight_decay, reading=reading, seeds=numbers, steps=steps)
     found = predict_weight_decay(
         probes.curves, setting, weight_decay=probes.weight_decay, source=convention, reading=reading
@@ -585,27 +615,33 @@ def _only(only: Sequence[str] | None, more: Sequence[str] | None) -> tuple[str, 
 
 def _serve(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
     """Do what is asked, or say what it would take; returns the exit status."""
-    from deeplimit.study import carry_out, expectations
+    from deeplimit.study import carry_out
 
     if look.dry_run:
-        studies = subject.select(request.only).studies
-        parts = expectations(
-            studies, request, out=out, execution=execution, say=lambda text: _say(f"note: {text}", sys.stderr)
-        )
-        _print_table(_expected(parts), look)
-        if parts[-1][1].lack:
-            raise InputError(parts[-1][1].lack)
-        if any(need.unknown for _, need in parts):
-            _say("runs without a time lack something that they need here, data most often", sys.stderr)
-        return 0
+        return _foresee(subject, request, out=out, execution=execution, look=look)
     reporter = Bars() if sys.stderr.isatty() else Lines()
-    try:
-        done = carry_out(subject, request, out=out, execution=execution, reporter=reporter)
-    except KeyboardInterrupt:
-        command = shlex.join(["deeplimit", *sys.argv[1:]])
-        _say(f"stopped; what is complete is kept. To go on from here: {command}", stream=sys.stderr)
-        return INTERRUPTED
-    return _tell(done, look)
+    return _tell(carry_out(subject, request, out=out, execution=execution, reporter=reporter), look)
+
+
+def _foresee(subject: Subject, request: Request, *, out: Path, execution: Execution, look: Look) -> int:
+    """Say what it would take, which runs are stale and why, and what cannot be followed; returns the exit status."""
+    from deeplimit.records import Store
+    from deeplimit.study import expectations, foresee, plan, stale
+
+    studies, store = subject.select(request.only).studies, Store(out)
+    planned = plan(studies, request, store=store)
+    notes = foresee(subject, request, planned=planned, store=store)
+    parts = expectations(studies, planned, store=store, execution=execution, say=notes.append)
+    for note in notes:
+        _say(f"note: {note}", sys.stderr)
+    _print_table(_expected(parts), look)
+    for line in [*stale(planned, store), *(f"not followed: {note}" for note in planned.unfollowed)]:
+        _say(line)
+    if parts[-1][1].lack:
+        raise InputError(parts[-1][1].lack)
+    if any(need.unknown for _, need in parts):
+        _say("runs without a time lack something that they need here, data most often", sys.stderr)
+    return 0
 
 
 # Printing ----------------------------------------------------------------------------------------------------------
@@ -628,8 +664,8 @@ def _tell(done: Conclusion, look: Look) -> int:
     for note in done.notes:
         _say(f"note: {note}", stream=sys.stderr)
     surprises = unexpected(done.verdicts)
-    if done.verdicts:
-        _print_table(_counted(done), look)
+    for part in _concluded(done, surprises):
+        _print_table(part, look)
     for verdict in surprises if look.strict else ():
         claim = verdict.claim
         _say(
@@ -672,7 +708,7 @@ def _print_sheet(sheet: Sheet) -> None:
     _print_table(table, Look())
 
 
-def _print_table(table: Table, look: Look) -> None:
+def _print_table(table: RenderableType, look: Look) -> None:
     """Print a table, as wide as it needs where there is no terminal."""
     from rich.console import Console
 
@@ -702,6 +738,46 @@ def _engine_tables(found: Listing) -> list[Table]:
     for choice in found.auto:
         auto.add_row(choice.branch, choice.engine, choice.why)
     return [there, sets, auto] if found.instruction_sets else [there, auto]
+
+
+def _concluded(done: Conclusion, surprises: Sequence[Verdict]) -> Iterator[RenderableType]:
+    """What was found, in lines that people read: every claim of a few; of many, their numbers and those that are not as expected."""
+    from deeplimit.report import undecided
+
+    count = len(done.verdicts)
+    shown = done.verdicts
+    if count > FEW:
+        yield _counted(done)
+        shown = [verdict for verdict in surprises if verdict.why != "files"]
+        yield f"not as expected: {len(shown)}"
+    if shown:
+        yield _judged(shown[:FEW], whole=done.verdicts)
+    if len(shown) > FEW:
+        yield f"and {len(shown) - FEW} more: see the report"
+    parts = undecided(done.verdicts)
+    if parts:
+        yield f"undecided {sum(verdict.ruling == 'undecided' for verdict in done.verdicts)}: {', '.join(parts)}"
+    if not count:
+        yield f"claims: none; figures: {', '.join(done.figures) or 'none'}; rows of: {', '.join(done.quantities) or 'none'}"
+
+
+def _judged(verdicts: Sequence[Verdict], *, whole: Sequence[Verdict]) -> Table:
+    """One line a claim; ids without what all of the report begin with."""
+    from rich import box
+    from rich.table import Table
+
+    from deeplimit.report import common_prefix
+    from deeplimit.report.formats import expected, measured
+
+    remark = {True: "", False: ", unexpected", None: ""}
+    prefix = common_prefix(whole)
+    table = Table("value", "interval", "expected", "verdict", "claim", box=box.SIMPLE)
+    table.columns[-1].overflow = "fold"
+    for verdict in verdicts:
+        value, interval = measured(verdict.measured) if verdict.measured else ("—", "")
+        ruling = verdict.ruling + remark[verdict.as_expected]
+        table.add_row(value, interval, expected(verdict.claim), ruling, verdict.claim.id.removeprefix(prefix))
+    return table
 
 
 def _counted(done: Conclusion) -> Table:

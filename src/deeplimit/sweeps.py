@@ -5,6 +5,7 @@ Only the process that holds the store writes runs; workers write nothing but the
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import pickle
@@ -14,30 +15,36 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deeplimit import checks, machine
+from deeplimit.data.files import data_directory
 from deeplimit.records import Checkpoint, Context, RowCollector, Store, Task, provenance
 from deeplimit.records.checkpoint import interval
-from deeplimit.records.identity import task_spec
+from deeplimit.records.code import STUDY_MODULE
+from deeplimit.records.identity import Identity, Reading
+from deeplimit.records.opened import files_read
+from deeplimit.records.provenance import package_versions
+from deeplimit.records.writing import discard
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-#: Modules made from a user's study file; other processes cannot import them, so their content travels with the tasks.
-STUDY_MODULE = "deeplimit_study_"
 DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 #: File of the fractions done of jobs in other processes; hidden, as the other files of a writer at work.
 GAUGE = ".deeplimit.progress"
 #: What the libraries behind NumPy and PyTorch read when they are first imported.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+#: Python then finds no module in the working directory, where anybody's files may lie: not in workers, nor in what looks after them.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 #: Bytes that a process takes with PyTorch and Polars, before its task takes any.
 PROCESS = 4e8
 
@@ -109,12 +116,13 @@ class Execution:
 
 @dataclass(frozen=True)
 class Job:
-    """A task with its id, a name for people, and its share of the work."""
+    """A task with its id, a name for people, its share of the work, and what it was known by when it was planned."""
 
     id: str
     task: Task
     name: str
     work: float
+    identity: Identity | None = None
 
 
 @dataclass
@@ -240,11 +248,12 @@ def sweep(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: 
     failures = []
     reporter.begin(missing, len(jobs) - len(missing))
     try:
-        for outcome in run(missing, execution, store=store, reporter=reporter):
-            job = by_id[outcome.id]
-            failure = keep(job, outcome, store=store)
-            failures += [failure] if failure else []
-            reporter.finish(job, outcome)
+        with closing(run(missing, execution, store=store, reporter=reporter)) as outcomes:
+            for outcome in outcomes:
+                job = by_id[outcome.id]
+                failure = keep(job, outcome, store=store)
+                failures += [failure] if failure else []
+                reporter.finish(job, outcome)
     finally:
         reporter.end()
     return failures
@@ -291,38 +300,72 @@ def _memory(jobs: Sequence[Job]) -> list[float]:
 
 def in_this_process(
     jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run jobs one after the other."""
     limit_threads(execution.threads)
     for job in jobs:
         yield compute(job, execution, checkpoint=store.checkpoint(job.id).path, progress=partial(reporter.advance, job))
 
 
-def in_processes(jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter) -> Iterator[Outcome]:
+def in_processes(
+    jobs: Sequence[Job], execution: Execution, *, store: Store, reporter: Reporter
+) -> Generator[Outcome, None, None]:
     """Run jobs in `execution.workers` processes, the longest first; outcomes come as they are ready.
 
     Raises:
         ChildProcessError: a worker was killed, by the system for want of memory most often.
     """
-    import joblib
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import BrokenProcessPool
 
     ordered = sorted(jobs, key=lambda job: -job.work)
+    environment = {**dict.fromkeys(THREAD_VARIABLES, str(execution.threads)), **SAFE_PATH}
+    pool = ProcessPoolExecutor(execution.workers, initializer=attend, initargs=(os.getpid(),), env=environment)
+    complete = False
     with Gauge(store.out / GAUGE, ordered).watched(reporter) as gauge:
-        call = joblib.delayed(partial(compute_in_worker, execution=execution, gauge=gauge.path))
-        calls = [call(i, packed(job), checkpoint=store.checkpoint(job.id).path) for i, job in enumerate(ordered)]
-        options = {"inner_max_num_threads": execution.threads, "initializer": attend, "initargs": (os.getpid(),)}
-        with joblib.parallel_config("loky", n_jobs=execution.workers, **options):
-            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-        outcomes = pool(calls)
+        call = partial(compute_in_worker, execution=execution, gauge=gauge.path)
         try:
-            yield from outcomes
+            with interrupts_held(), _variables(SAFE_PATH):
+                futures = [
+                    pool.submit(call, i, packed(job), checkpoint=store.checkpoint(job.id).path)
+                    for i, job in enumerate(ordered)
+                ]
+            for future in as_completed(futures):
+                yield future.result()
+            complete = True
         except BrokenProcessPool as broken:
             raise ChildProcessError(
                 "a worker process was killed, most often for want of memory; what is complete is kept: "
                 f"run the same again with fewer than {execution.workers} workers"
             ) from broken
         finally:
-            outcomes.close()
+            with interrupts_held():
+                pool.shutdown(kill_workers=not complete)
+
+
+@contextmanager
+def _variables(extra: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment, for what starts inside the block."""
+    before = {name: os.environ.get(name) for name in extra}
+    os.environ.update(extra)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block is over, and never reaches the processes and threads that start in it."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is told of one
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class Gauge:
@@ -334,6 +377,7 @@ class Gauge:
 
         self.path = path
         self.jobs = jobs
+        discard(path)  # a link there would be followed
         self.fractions = np.memmap(path, dtype=np.float64, mode="w+", shape=(len(jobs),))
 
     @contextmanager
@@ -420,13 +464,15 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
     context = execution.context(keeper)
     context.progress = progress
     collector = RowCollector()
+    apart, kept = (checkpoint.parent.parent, data_directory()), bool(job.identity and job.identity.keeps)
     try:
-        with execution.numerics() as facts:
+        with execution.numerics() as facts, files_read(apart, kept=kept) as files:
             context.provenance |= {"numerics": facts} if facts else {}
             for row in job.task.run(context):
                 collector.add(row)
+        context.provenance |= {"files": files} if files else {}
         rows = collector.frame()
-    except Exception as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task raises must not end the other runs; it is kept and told
         return Outcome(job.id, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
     return Outcome(job.id, rows, provenance(context), context.weights, keeper.seconds)
 
@@ -434,12 +480,16 @@ def compute(job: Job, execution: Execution, *, checkpoint: Path, progress: Calla
 def keep(job: Job, outcome: Outcome, *, store: Store) -> Failure | None:
     """Write what became of a job; a failure where it is not complete."""
     task = job.task
-    about = {"id": job.id, "name": job.name, "spec": task_spec(task), "labels": dict(task.labels)}
+    known = job.identity or Reading().identity(task)
+    about = {"id": job.id, "name": job.name, "spec": json.loads(known.spec), "labels": dict(task.labels)}
     if outcome.rows is None:
         file = store.write_failure(job.id, {**about, "error": outcome.error, "trace": outcome.trace})
         return Failure(job.name, outcome.error, file)
     record = {
         **about,
+        "base": known.id,
+        "unfollowed": list(known.unfollowed),
+        "packages": package_versions(known.packages),
         "seeds": list(getattr(task, "seeds", ())),
         "dtype": getattr(task, "dtype", None),
         "diverged": _diverged(outcome.rows),

@@ -88,9 +88,9 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, mo
         ):
             read_batch(tmp_path / name)
     monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 17e6)
-    found = read_batch(tmp_path / "bomb.npz")
-    assert isinstance(found, torch.Tensor)
-    assert found.shape == (1_000_000,)
+    batch = read_batch(tmp_path / "bomb.npz")
+    assert isinstance(batch, torch.Tensor)
+    assert batch.shape == (1_000_000,)
 
 
 def test_a_header_that_claims_more_than_its_file_is_refused(tmp_path):

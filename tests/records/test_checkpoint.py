@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
+import os
+
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import save
+from safetensors.torch import save as save_torch
 
 from deeplimit.checks import InputError
 from deeplimit.records import Checkpoint
-from deeplimit.records.checkpoint import FACTS, interval
+from deeplimit.records.checkpoint import CHECKSUM, FACTS, _digest, interval
+from deeplimit.records.integrity import FORMAT
 
 
 @pytest.fixture
@@ -73,24 +80,84 @@ def test_due_after_the_interval(checkpoint, tmp_path):
     assert not rare.due()
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", b"\x08\0\0\0\0\0\0\0{}      "], ids=["empty", "text", "no facts"])
-def test_a_file_that_cannot_be_read_is_passed_over_with_a_message(checkpoint, caplog, damage):
-    checkpoint.path.write_bytes(damage)
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def packed(**changes: object) -> bytes:
+    """A checkpoint with a right checksum of other facts."""
+    about = {"format": FORMAT, "run": "run", "facts": {}, "seconds": 1.0, **changes}
+    arrays = {FACTS: np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    return save({**arrays, CHECKSUM: np.frombuffer(_digest(arrays), dtype=np.uint8)})
+
+
+DAMAGES = {
+    "empty": (lambda content: b"", "no safetensors file"),
+    "text": (lambda content: b"nonsense", "no safetensors file"),
+    "of PyTorch": (lambda content: save_torch({"x": torch.zeros(2, dtype=torch.bfloat16)}), "no safetensors file"),
+    "of another program": (lambda content: save({"x": np.zeros(2)}), "it has no checksum"),
+    "truncated": (lambda content: content[:-8], "no safetensors file"),
+    "a number": (lambda content: flipped(content, content.index(np.float64(3.25).tobytes())), "content was altered"),
+    "a fact": (lambda content: content.replace(b'"iteration": 7', b'"iteration": 8'), "content was altered"),
+    "a name": (lambda content: content.replace(b'"x"', b'"y"'), "content was altered"),
+    "a shape": (lambda content: content.replace(b"[2,3]", b"[3,2]"), "content was altered"),
+    "another run": (lambda content: packed(run="other"), "it is of the run other"),
+    "another format": (lambda content: packed(format=FORMAT + 1), f"it is of format {FORMAT + 1}, where"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_passed_over_with_a_message_and_the_run_goes_on_from_its_next_save(
+    checkpoint, caplog, damage
+):
+    checkpoint.save({"x": np.full((2, 3), 3.25)}, {"iteration": 7})
+    edit, message = DAMAGES[damage]
+    content = checkpoint.path.read_bytes()
+    assert edit(content) != content
+    checkpoint.path.write_bytes(edit(content))
     assert checkpoint.load() is None
-    assert "cannot be read" in caplog.text
-    assert str(checkpoint.path) in caplog.text
+    assert message in caplog.text
+    assert f"checkpoint {checkpoint.path} cannot be used" in caplog.text
+    assert "the run starts again" in caplog.text
+    checkpoint.save({}, {"iteration": 1})
+    assert checkpoint.load() == ({}, {"iteration": 1})
 
 
-def test_a_truncated_file_is_passed_over(checkpoint, caplog):
-    checkpoint.save({"x": np.ones(100)}, {})
-    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-8])
+def test_what_was_right_was_the_packing(checkpoint):
+    checkpoint.path.write_bytes(packed())
+    assert checkpoint.load() == ({}, {})
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "link to nothing"])
+def test_what_is_no_file_is_passed_over_and_makes_room(checkpoint, caplog, what):
+    if what == "folder":
+        (checkpoint.path / "inside").mkdir(parents=True)
+    elif what == "pipe":
+        os.mkfifo(checkpoint.path)
+    else:
+        checkpoint.path.symlink_to("nowhere")
     assert checkpoint.load() is None
-    assert "starts again" in caplog.text
+    assert "cannot be used" in caplog.text
+    checkpoint.save({}, {"iteration": 1})
+    assert checkpoint.load() == ({}, {"iteration": 1})
 
 
-def test_the_name_of_the_facts_is_taken(checkpoint):
+def test_swapped_files_are_passed_over(tmp_path, caplog):
+    one, two = (Checkpoint(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    one.save({"x": np.ones(2)}, {})
+    two.save({"x": np.zeros(2)}, {})
+    aside = tmp_path / "aside"
+    for old, new in ((one.path, aside), (two.path, one.path), (aside, two.path)):
+        old.rename(new)
+    assert one.load() is two.load() is None
+    assert "it is of the run two" in caplog.text
+    assert "it is of the run one" in caplog.text
+
+
+@pytest.mark.parametrize("name", [FACTS, CHECKSUM])
+def test_the_names_of_what_is_added_are_taken(checkpoint, name):
     with pytest.raises(InputError, match="is taken"):
-        checkpoint.save({FACTS: np.zeros(1)}, {})
+        checkpoint.save({name: np.zeros(1)}, {})
 
 
 def test_the_interval_is_a_minute_or_what_the_environment_says(monkeypatch, tmp_path):

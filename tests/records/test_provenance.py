@@ -4,12 +4,13 @@ import json
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from deeplimit import __version__
 from deeplimit.records import Context
 from deeplimit.records import provenance as whole
-from deeplimit.records.provenance import HOME, _commit, machine, provenance, source_checksum
+from deeplimit.records.provenance import HOME, _commit, machine, package_versions, provenance, source_checksum
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,7 @@ def test_the_checksum_is_of_names_and_contents(tmp_path):
     (tmp_path / "a.py").rename(tmp_path / "b.py")
     assert source_checksum(tmp_path) != first
     assert source_checksum(HOME) == machine()["code"]["sha256"]
+
+
+def test_versions_of_packages_go_by_what_is_imported_and_pythons_own_have_none():
+    assert package_versions(["numpy", "math", "not_there"]) == {"numpy": np.__version__}

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from deeplimit.records import write_bytes, write_json, write_text
-from deeplimit.records.writing import aside, settle, sweep_leftovers, write_through
+from deeplimit.records.writing import aside, discard, settle, sweep_leftovers, write_through
 
 
 def test_the_file_is_there_and_nothing_else(tmp_path):
@@ -37,7 +37,31 @@ def test_leftovers_are_swept_and_nothing_else(tmp_path):
     (tmp_path / "runs").mkdir()
     aside(tmp_path / "runs" / "b").mkdir()
     write_through(aside(tmp_path / "runs" / "b") / "rows", b"half")
-    write_text(tmp_path / "runs" / "c.part", "kept")
+    for name in ("c.part", ".mine.part", ".video.mp4.part"):
+        write_text(tmp_path / "runs" / name, "kept")
+    (tmp_path / "elsewhere").mkdir()
+    write_through(aside(tmp_path / "elsewhere" / "d"), b"half")
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "elsewhere")
+    aside(tmp_path / "runs" / "e").symlink_to(tmp_path / "runs")
+    sweep_leftovers(tmp_path / "runs")
+    assert len(os.listdir(tmp_path / "elsewhere")) == 1
     sweep_leftovers(tmp_path)
     settle(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["c.part", "runs"]
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "runs"]
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert sorted(os.listdir(tmp_path / "runs")) == [".mine.part", ".video.mp4.part", "c.part", "link"]
+
+
+def test_whatever_is_there_is_discarded(tmp_path):
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("folder", "file", "link", "nothing"):
+        discard(tmp_path / name)
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_a_name_that_no_text_can_say_is_written_all_the_same(tmp_path):
+    write_json(tmp_path / "a.json", {"file": "b\udcff.py"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"file": "b?.py"}

@@ -82,9 +82,14 @@ def test_states_that_overflow_have_no_limit():
     runs = seen("equal layers, 1/L")
     passage = runs[256].passage
     assert passage is not None
-    deepest = dataclasses.replace(passage, displacement=torch.full((6,), torch.inf))
+    reach = torch.tensor([257, 257, 100, 257, 257, 257])
+    deepest = dataclasses.replace(passage, displacement=torch.full((6,), torch.inf), finite=reach)
     verdict = judge_function({**runs, 256: dataclasses.replace(runs[256], passage=deepest)}, {})
-    assert (verdict.label, verdict.reason) == ("none", "states overflow")
+    assert verdict.label == "none"
+    assert verdict.reason == "states overflow: after layer 99 of depth 256 they are not finite (run 2)"
+    unsaid = dataclasses.replace(deepest, finite=None)
+    verdict = judge_function({**runs, 256: dataclasses.replace(runs[256], passage=unsaid)}, {})
+    assert (verdict.label, verdict.reason.split(" cannot")[0]) == ("undecided", "displacement and variation")
 
 
 def test_states_that_do_not_move_are_the_identity():

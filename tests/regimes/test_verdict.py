@@ -59,7 +59,7 @@ def test_one_network_alone():
     smooth = Tied().sample((4, 4), torch.Generator().manual_seed(0))(24)
     rough = FractionalBrownianMotion(0.4, finest=24).sample((4, 4), torch.Generator().manual_seed(0))(24)
     waves = torch.sin(torch.arange(24)[:, None] / 24 * 3 + torch.arange(16.0))
-    assert smoothness(smooth[None]).label == "smooth"
+    assert smoothness(smooth[None]).label == "tied"
     assert smoothness(waves[None]).label == "smooth"
     assert smoothness(rough[None]).label == "rough"
     assert smoothness(noise(24)[None]).label == "no order"

@@ -74,9 +74,14 @@ def test_equal_layers_are_hypothesis_1():
     layer = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     verdict = judge_weights({L: layer.expand(1, L, 3, 4) for L in (8, 16, 32)})
     assert verdict.label == "hypothesis 1"
-    assert verdict.evidence is None
-    zero = judge_weights({L: torch.zeros(1, L, 3, 4) for L in (8, 16, 32)})
-    assert (zero.label, zero.beta) == ("hypothesis 1", None)
+    assert (verdict.evidence, "(tied)" in verdict.reason) == (None, True)
+
+
+def test_weights_of_zeros_have_no_verdict():
+    zero = judge_weights({L: torch.zeros(1, L, 3, 4) for L in (8, 16, 32)}, "W")
+    assert (zero.label, zero.reason, zero.beta) == ("undecided", "every weight of W is 0", None)
+    some = judge_weights({L: (L != 16) * torch.rand(1, L, 12) for L in (8, 16, 32)}, "W")
+    assert (some.label, some.reason) == ("undecided", "every weight of W is 0 at depth 16")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,8 @@ def test_weights_that_are_not_finite_have_no_verdict():
     weights[32][0, 3, 2] = torch.nan
     verdict = judge_weights(weights)
     assert verdict.label == "undecided"
-    assert "not finite" in verdict.reason
+    assert verdict.reason == "1 value of weights is not finite: at depth 32, layer 3 (run 0)"
+    assert (verdict.beta, verdict.roughness, verdict.evidence) == (None, None, None)
 
 
 def test_a_depth_that_is_not_there_is_refused():
@@ -136,7 +142,7 @@ def evidence(**numbers):
         ({"local_roughness": -0.3}, "i.i.d.-like", "memory"),
         ({"local_roughness": 0.4, "global_roughness": 0.8}, "undecided", "do not agree"),
         ({"local_roughness": 0.4, "global_roughness": 0.4, "roughness_drift": -0.3}, "undecided", "still changes"),
-        ({"local_roughness": float("nan")}, "undecided", "0 at every layer"),
+        ({"local_roughness": float("nan")}, "undecided", "local roughness cannot be measured"),
     ],
 )
 def test_each_rule(numbers, label, reason):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from deeplimit.diagnosis import Finding, LeftOut, Report
 from deeplimit.diagnosis.comparing import Comparison, Moved, Timeline, compare, over_time
-from deeplimit.report.diagnosis import write_page
+from deeplimit.report.diagnosis import render
 from tests.diagnosis import reports
 from tests.report.test_page import Reader
 
@@ -37,12 +36,9 @@ def trained() -> Timeline:
 
 
 @pytest.fixture(scope="module", params=["report", "comparison", "timeline"])
-def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(request: pytest.FixtureRequest) -> str:
     pages: dict[str, Report | Comparison | Timeline] = {"report": net(), "comparison": changed(), "timeline": trained()}
-    found = pages[request.param]
-    path = tmp_path_factory.mktemp("pages") / "page.html"
-    assert write_page(path, found) == path
-    return path.read_text(encoding="utf-8")
+    return render(pages[request.param])
 
 
 def test_every_page_is_well_formed_and_needs_nothing_else(page: str) -> None:
@@ -60,17 +56,13 @@ def test_every_page_is_well_formed_and_needs_nothing_else(page: str) -> None:
     assert "no data" not in "".join(reader.texts)
 
 
-def written(found: Report, folder: Path) -> str:
-    return write_page(folder / "page.html", found).read_text(encoding="utf-8")
-
-
 def said(page: str) -> str:
     return " ".join(" ".join(Reader(page).texts).split())
 
 
-def test_the_page_says_all_that_the_report_does(tmp_path: Path) -> None:
+def test_the_page_says_all_that_the_report_does() -> None:
     found = net()
-    text = said(written(found, tmp_path))
+    text = said(render(found))
     for group in found.groups:
         assert f"{group.name}: {group.depth} blocks" in text
         for verdict in (group.weights, group.function):
@@ -84,74 +76,73 @@ def test_the_page_says_all_that_the_report_does(tmp_path: Path) -> None:
     assert "drift share" in text
 
 
-def test_findings_come_strongest_first_and_are_marked(tmp_path: Path) -> None:
+def test_findings_come_strongest_first_and_are_marked() -> None:
     findings = (Finding("dead", (3,), "layer", "is weak", 2.0), Finding("tied", (4, 5), "layer", "are equal", 9.0))
     group = replace(reports.group("layer3"), findings=findings)
-    page = written(reports.report(group), tmp_path)
+    page = render(reports.report(group))
     text = said(page)
     assert text.index("are equal") < text.index("is weak")
     assert "Open marks: findings, in block 3 (dead), 4 (tied), 5 (tied)." in text
-    plain = written(reports.report(replace(group, findings=())), tmp_path)
+    plain = render(reports.report(replace(group, findings=())))
     assert "Open marks" not in plain
     assert page.count("<use") > plain.count("<use")
 
 
-def test_curves_without_numbers_are_not_drawn(tmp_path: Path) -> None:
+def test_curves_without_numbers_are_not_drawn() -> None:
     group = reports.group("layer3", batch=True)
     empty = replace(group.profiles[0], curves={"norm": (math.nan,) * 12, "increment": (1.0,) * 11}, order=None)
     passage = replace(group.passage, curves={"stream_norm": (math.inf,) * 13}) if group.passage else None
-    page = written(reports.report(replace(group, profiles=(empty,), passage=passage, left_out=())), tmp_path)
+    page = render(reports.report(replace(group, profiles=(empty,), passage=passage, left_out=())))
     assert page.count('<svg class="plot"') == 1
     assert "undecided" in said(page)
 
 
-def test_a_report_without_evidence_or_consequences_is_still_a_page(tmp_path: Path) -> None:
+def test_a_report_without_evidence_or_consequences_is_still_a_page() -> None:
     group = reports.group()
     bare = replace(
         group, profiles=(), findings=(), consequences=(), left_out=(), weights=replace(group.weights, evidence={})
     )
-    text = said(written(reports.report(replace(bare, function=bare.weights), notes=()), tmp_path))
+    text = said(render(reports.report(replace(bare, function=bare.weights), notes=())))
     assert "How it was decided" not in text
     assert text.count("None.") == 3
 
 
-def test_a_comparison_names_both_networks_and_the_block_that_changed(tmp_path: Path) -> None:
+def test_a_comparison_names_both_networks_and_the_block_that_changed() -> None:
     base = net()
-    page = write_page(tmp_path / "page.html", compare(base, reports.scaled(base, 3.0, block=7)))
-    text = said(page.read_text(encoding="utf-8"))
+    text = said(render(compare(base, reports.scaled(base, 3.0, block=7))))
     assert "A: net.safetensors B: net.safetensors" in text
     assert "block |log(‖B‖/‖A‖)| most in block 7 1.10 attention.query" in text
 
 
-def test_a_timeline_shows_the_verdict_at_every_step(tmp_path: Path) -> None:
-    text = said(write_page(tmp_path / "page.html", trained()).read_text(encoding="utf-8"))
+def test_a_timeline_shows_the_verdict_at_every_step() -> None:
+    text = said(render(trained()))
     assert "0 rough undecided 8 100 rough undecided 8 200 rough undecided 8" in text
     assert "Layer × time" in text
 
 
-def test_a_curve_of_two_views_is_drawn_once(tmp_path: Path) -> None:
+def test_a_curve_of_two_views_is_drawn_once() -> None:
     group = reports.group()
     raw = replace(group.profiles[0], curves={"norm": tuple(map(float, range(1, 13)))})
     views = (raw, replace(raw, view="invariant"), replace(raw, view="aligned", curves={"norm": (2.0,) * 12}))
-    page = written(reports.report(replace(group, profiles=views)), tmp_path)
+    page = render(reports.report(replace(group, profiles=views)))
     assert page.count('<svg class="plot"') == 2
 
 
-def test_numbers_of_a_batch_stand_once(tmp_path: Path) -> None:
+def test_numbers_of_a_batch_stand_once() -> None:
     group = reports.group(batch=True)
     assert group.passage is not None
     function = replace(group.function, evidence={"drift_share": group.passage.numbers["drift_share"]})
-    text = said(written(reports.report(replace(group, function=function)), tmp_path))
+    text = said(render(reports.report(replace(group, function=function))))
     assert text.count("drift share") == 1
     assert text.count("halving defect") == 1
 
 
-def test_names_of_a_stranger_do_not_break_the_page(tmp_path: Path) -> None:
+def test_names_of_a_stranger_do_not_break_the_page() -> None:
     group = reports.group()
     odd = [
         replace(group.profiles[i], name=name) for i, name in enumerate(("a$b_{c", "x" * 300, HOSTILE, "\x1b[2J\x00"))
     ]
-    page = written(reports.report(replace(group, name=HOSTILE, profiles=tuple(odd))), tmp_path)
+    page = render(reports.report(replace(group, name=HOSTILE, profiles=tuple(odd))))
     assert Reader(page).open == []
     assert "<script" not in page
     assert page.count('<svg class="plot"') >= 3

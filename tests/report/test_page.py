@@ -231,3 +231,10 @@ def test_the_record_shows_nested_parts_as_a_tree_and_many_alike_as_a_table(tmp_p
     assert page.count('<dl class="tree">') == 5  # the record, the machines, each of the two, the versions of the first
     assert "<dt>torch</dt>\n<dd>2.13.0</dd>" in page
     assert "<dt>note</dt>\n<dd>—</dd>" in page
+
+
+def test_the_undecided_are_split_by_what_would_decide_them(tmp_path: Path) -> None:
+    text = write_report(tmp_path, document(), ROWS).read_text(encoding="utf-8")
+    assert "Of the undecided, 1 needs rows that are not there, 1 open." in text
+    decided = write_report(tmp_path, document(verdicts=VERDICTS[:2]), ROWS).read_text(encoding="utf-8")
+    assert "Of the undecided" not in decided

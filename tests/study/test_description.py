@@ -159,7 +159,7 @@ def test_a_part_of_another_kind_is_refused_when_the_study_is_made(changes, messa
     [
         ({"measures": None}, r"measures: expected a measure such as Loss\(\), found None"),
         ({"measures": (Loss,)}, r"measures: expected a measure .* \(the class; call it\)"),
-        ({"measures": (Loss(10),)}, r"at of Loss: expected a schedule such as Every\(10\), found 10"),  # type: ignore[arg-type]
+        ({"measures": (Loss(at=10),)}, r"at of Loss: expected a schedule such as Every\(10\), found 10"),  # type: ignore[arg-type]
         ({"optimizer": "SGD"}, "optimizer: expected an optimiser .*, found 'SGD'"),
         ({"batches": 32}, r"batches: expected mini-batches such as Batches\(32\), found 32"),
         ({"network": lambda depth: Perceptron(2, 3)}, "networks: expected a network .*, found Perceptron"),

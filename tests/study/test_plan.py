@@ -3,16 +3,18 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
 
 from deeplimit.checks import InputError
+from deeplimit.claims import Lack
 from deeplimit.records import Store
 from deeplimit.records.rows import COLUMNS
 from deeplimit.study import Execution, Request, Study, expectations, gather, load_file, plan, seconds_of
 from deeplimit.sweeps import Silent, sweep
+from tests.studies.flow import Flow
 
 FLOW = Path(__file__).parents[1] / "studies" / "flow.py"
 REQUEST = Request("file", str(FLOW))
@@ -49,6 +51,28 @@ def test_studies_that_are_not_run_at_the_tier_are_left_out(study):
         plan([rare], REQUEST)
 
 
+@dataclasses.dataclass(frozen=True)
+class OnImages(Flow):
+    """A run whose files are not there."""
+
+    lacking: ClassVar[str] = "mnist"
+
+
+def test_what_is_absent_says_what_would_bring_it(study, tmp_path):
+    images = Study("images", tasks=lambda settings: [OnImages(8, 3)])
+    rare = dataclasses.replace(study, name="rare", tiers=("paper",))
+    planned = plan([study, images, rare], REQUEST)
+    with Store(tmp_path) as store:
+        assert planned.absent(study, store) == Lack("not measured: 6 of 6 runs of its study are not complete")
+        sweep(planned.jobs[:-1], Execution(), store=store, reporter=Silent())
+        assert planned.absent(study, store) is None
+        found, later = planned.absent(images, store), planned.absent(rare, store)
+    assert found is not None
+    assert later is not None
+    assert (found.why, found.needs, "files of mnist are missing" in found.reason) == ("files", "mnist", True)
+    assert (later.why, later.needs) == ("tier", "paper")
+
+
 def test_rows_have_the_columns_of_all_studies_in_the_order_of_the_plan(study, tmp_path):
     both = plan([relabelled(study, sign=1, depth=99), study], REQUEST)
     with Store(tmp_path) as store:
@@ -72,8 +96,11 @@ def test_columns_are_there_before_the_runs_are(study, tmp_path):
     rows = gather(chosen, Store(tmp_path))
     assert rows.height == 0
     assert rows.columns == ["study", *COLUMNS, "part"]
-    assert chosen.absent("flow", Store(tmp_path)) == "6 of 6 runs of its study are not complete"
-    assert chosen.absent("other", Store(tmp_path)) == "its study is not run at this tier"
+    assert chosen.absent(study, Store(tmp_path)) is not None
+    other = dataclasses.replace(study, name="other")
+    assert chosen.absent(other, Store(tmp_path)) == Lack(
+        "not measured: its study is not run at this tier", "tier", "quick"
+    )
 
 
 def test_labels_of_several_types_share_a_column(study, tmp_path):
@@ -83,7 +110,8 @@ def test_labels_of_several_types_share_a_column(study, tmp_path):
 
 def test_what_is_expected_counts_what_is_not_complete_and_shared_runs_once(study, tmp_path):
     both = [study, relabelled(study, sign=1)]
-    parts = dict(expectations(both, REQUEST, out=tmp_path, execution=Execution(workers=2)))
+    planned, store = plan(both, REQUEST), Store(tmp_path)
+    parts = dict(expectations(both, planned, store=store, execution=Execution(workers=2)))
     assert [(name, part.runs) for name, part in parts.items()] == [("flow", 6), ("again", 0), ("in total", 6)]
     work = 2 * 1e-6 * 300 * (8 + 16 + 32)
     assert parts["in total"].seconds == pytest.approx(work / 2)
@@ -92,14 +120,14 @@ def test_what_is_expected_counts_what_is_not_complete_and_shared_runs_once(study
     assert parts["in total"].disk_bytes == 6 * 16 * 300
     with Store(tmp_path) as store:
         sweep(plan([study], REQUEST).jobs[:2], Execution(), store=store, reporter=Silent())
-    assert dict(expectations(both, REQUEST, out=tmp_path, execution=Execution()))["in total"].runs == 4
+    assert dict(expectations(both, planned, store=Store(tmp_path), execution=Execution()))["in total"].runs == 4
 
 
 def test_what_does_not_fit_into_memory_is_summed_up_and_not_sampled(study, tmp_path, monkeypatch):
     monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 10.0)
     monkeypatch.setattr(sys.modules["deeplimit.study.plan"], "probe", lambda jobs, execution: pytest.fail("sampled"))
-    total = expectations([study], REQUEST, out=tmp_path, execution=Execution(workers=2))[-1][1]
+    total = expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution(workers=2))[-1][1]
     assert (total.runs, total.unknown, total.seconds, total.memory_bytes) == (6, 6, 0.0, 8 * 8)
     assert "memory of flow" in total.lack
     monkeypatch.undo()
-    assert expectations([study], REQUEST, out=tmp_path, execution=Execution())[-1][1].lack == ""
+    assert expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution())[-1][1].lack == ""

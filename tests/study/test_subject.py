@@ -107,9 +107,6 @@ def test_a_module_beside_the_file_is_found(tmp_path):
     (tmp_path / "beside_the_study.py").write_text('NAME = "a"')
     path = write(tmp_path, 'from beside_the_study import NAME\nstudy = Study(NAME, title="T", tasks=list)')
     assert load_file(path).studies[0].name == "a"
-    (tmp_path / "copy").mkdir()
-    copy = write(tmp_path / "copy", path.read_text())
-    assert load_file(copy, tmp_path).studies[0].name == "a"
 
 
 @pytest.mark.parametrize(
@@ -118,9 +115,9 @@ def test_a_module_beside_the_file_is_found(tmp_path):
         ("x = 1", r"expected `study = Study\(…\)`.*found \[\]"),
         ("study = 3", r"found \[3\]"),
         ("studies = ()", r"expected `study"),
-        ("\n1 / 0", "mine.py, line 3: ZeroDivisionError: division by zero"),
+        ("\n1 / 0", r"ZeroDivisionError: division by zero \(mine\.py, line 3\)"),
         ("def", "SyntaxError"),
-        ('study = Study("a b", tasks=list)', "line 2: InputError: study: expected a name"),
+        ('study = Study("a b", tasks=list)', r"InputError: study: expected a name.* \(mine\.py, line 2\)"),
     ],
 )
 def test_a_file_that_gives_no_study_is_refused_with_the_line(tmp_path, text, message):

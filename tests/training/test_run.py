@@ -230,7 +230,7 @@ def test_cost_grows_with_what_is_computed():
 def test_a_probe_of_many_members_samples_a_few(monkeypatch):
     seen: list[int] = []
 
-    def seconds(run: TrainingRun, context: Context) -> float:
+    def seconds(run, context):
         seen.append(len(run.seeds))
         return 1.0
 

@@ -33,7 +33,7 @@ def data_directory(given: Path | None = None) -> Path:
 def use_directory(given: Path | None) -> None:
     """Make `given` the data directory of this process and of those that it starts from now on; None changes nothing."""
     if given is not None:
-        os.environ[VARIABLE] = str(given.resolve())
+        os.environ[VARIABLE] = os.path.abspath(given)
 
 
 def load(known: ImageSet, part: str) -> tuple[Bytes, Bytes]:

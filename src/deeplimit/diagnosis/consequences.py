@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from deeplimit.diagnosis.report import Consequence, Finding, Passage, Verdict
+from deeplimit.regimes.precheck import listed
 from deeplimit.regimes.weights import said
 
 HARMLESS = 0.1
@@ -91,9 +92,12 @@ def _skip(passage: Passage | None) -> Consequence:
 
 
 def _prune(passage: Passage | None, findings: Sequence[Finding]) -> Consequence:
-    dead = sorted((block, finding.where) for finding in findings if finding.kind == "dead" for block in finding.blocks)
+    dead: dict[str, list[int]] = {}
+    for finding in (finding for finding in findings if finding.kind == "dead"):
+        dead.setdefault(finding.where, []).extend(finding.blocks)
     if dead:  # a part of a block: another of the same block may do much
-        return Consequence("prune", "yes", f"dead: {', '.join(f'{where} of block {block}' for block, where in dead)}")
+        where = (f"{part} of {listed('block', sorted(found))}" for part, found in dead.items())
+        return Consequence("prune", "yes", f"dead: {', '.join(where)}")
     removal = None if passage is None else passage.curves.get("removal")
     if not removal or not all(map(math.isfinite, removal)):
         needs = "what a block does is seen only with a module and a batch of inputs"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplimit import checks
@@ -16,7 +18,7 @@ from deeplimit.diagnosis.sources import ModuleSource, open_target
 from deeplimit.diagnosis.sources.source import Source
 from deeplimit.diagnosis.weights.faults import find_faults
 from deeplimit.diagnosis.weights.profiles import observe_weights
-from deeplimit.diagnosis.weights.verdict import judge_weights
+from deeplimit.diagnosis.weights.verdict import judge_weights, not_finite
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,10 +75,20 @@ def report_on(
     """
     if batch is not None and source.module is None:
         raise checks.InputError(
-            f"{source.title}: expected a module that the batch can pass through, found weights alone"
+            f"{source.title}: expected a module that the batch can pass through, found weights alone;"
+            f" {_as_module(source.title)}"
         )
     reports = tuple(_diagnose(source, one, batch, progress) for one in groups)
     return Report(source.title, reports, tuple(source.notes))
+
+
+def _as_module(title: str) -> str:
+    """How the same weights could be had as a module."""
+    folder = Path(title)
+    if (folder / "config.json").is_file():
+        place = title if folder.is_absolute() else f"./{folder}"
+        return f"the target transformers:{place} is the folder as a module, where that library knows its kind"
+    return "the target FILE.py:FUNCTION is a module of yours, which a function returns"
 
 
 def _source(target: Source | nn.Module | str) -> Source:
@@ -93,6 +105,9 @@ def _diagnose(source: Source, group: Group, batch: Any, progress: Progress | Non
         passage = pass_through(source.module, group.blocks, batch)
         function = judge_passage(passage, group.depth)
         findings += doubled(multipliers(source.module, group, batch=batch), observed, group=group)
+    broken = not_finite(observed)
+    if broken:
+        function = replace(function, reason=f"{broken}; {function.reason}")
     return GroupReport(
         group.name,
         group.blocks,

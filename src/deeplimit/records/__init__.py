@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from deeplimit.records.checkpoint import Checkpoint
-from deeplimit.records.identity import canonical, describe, run_id
+from deeplimit.records.identity import canonical, run_id
 from deeplimit.records.provenance import provenance
 from deeplimit.records.rows import RowCollector, frame
-from deeplimit.records.store import Store
+from deeplimit.records.store import Store, output_folder
 from deeplimit.records.tasks import Context, Cost, Label, Row, Task
 from deeplimit.records.writing import write_bytes, write_json, write_text
 
@@ -20,8 +20,8 @@ __all__ = [
     "Store",
     "Task",
     "canonical",
-    "describe",
     "frame",
+    "output_folder",
     "provenance",
     "run_id",
     "write_bytes",

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -21,7 +22,7 @@ from deeplimit import __version__
 if TYPE_CHECKING:
     from deeplimit.records.tasks import Context
 
-LIBRARIES = ("torch", "numpy", "scipy", "polars", "safetensors", "joblib", "matplotlib")
+LIBRARIES = ("torch", "numpy", "scipy", "polars", "safetensors", "loky", "matplotlib")
 #: Instruction sets on which the order of floating-point sums depends.
 INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512_bf16", "amx_tile", "asimd", "sve")
 #: The facts of `machine`, shared by the runs that one process computes.
@@ -60,6 +61,21 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return versions
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of installed packages by the names that are imported; those of Python itself are left out."""
+    found = {}
+    for name in names:
+        for distribution in _distributions().get(name, ()):
+            found[distribution] = importlib.metadata.version(distribution)
+    return found
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """What is installed, by the names that are imported."""
+    return importlib.metadata.packages_distributions()
 
 
 def _cpu() -> dict[str, Any]:

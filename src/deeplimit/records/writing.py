@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 SUFFIX = ".part"
+#: Names that `aside` gives.
+ASIDE = re.compile(rf"\..+\.\d+{re.escape(SUFFIX)}", re.DOTALL)
 
 
 def aside(path: Path) -> Path:
@@ -29,8 +32,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put a UTF-8 text file in place in one step."""
-    write_bytes(path, text.encode())
+    """Put a UTF-8 text file in place in one step; what no UTF-8 can say, such as bytes of a file's name, becomes `?`."""
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def write_json(path: Path, content: object) -> None:
@@ -55,10 +58,18 @@ def settle(directory: Path) -> None:
         os.close(handle)
 
 
+def discard(path: Path) -> None:
+    """Remove what is there, if anything is: a file, a directory with all in it, of a link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sweep_leftovers(directory: Path) -> None:
     """Remove what killed writers left under aside names, in a directory and in its immediate subdirectories."""
-    for part in [*directory.glob(f".*{SUFFIX}"), *directory.glob(f"*/.*{SUFFIX}")]:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+    folders = [entry for entry in directory.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    for folder in (*folders, directory):
+        for entry in folder.iterdir():
+            if ASIDE.fullmatch(entry.name):
+                discard(entry)

@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, Literal
 
 from deeplimit.claims import Measured
 from deeplimit.fits import ConvergenceLaw, convergence_law, half_width
+from deeplimit.regimes.precheck import listed, not_finite
 from deeplimit.regimes.weights import WeightVerdict, said
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplimit.regimes.observe import Runs
+    from deeplimit.regimes.observe import Passage, Runs
 
 FunctionLabel = Literal[
     "neural ODE",
@@ -94,12 +95,19 @@ def judge_function(runs: Mapping[int, Runs], weights: Mapping[str, WeightVerdict
         weights: the verdicts on weights, by role.
     """
     learning, learning_reason = _learning(runs)
-    missing = _missing(runs)
+    missing = _broken(runs) or _missing(runs)
     if missing:
         return FunctionVerdict("undecided", "undecided", learning, missing, learning_reason)
+    overflow = _overflow(runs)
+    if overflow:
+        return FunctionVerdict("none", "undecided", learning, overflow, learning_reason)
     if any(run.passage is not None and bool((run.passage.displacement == 0).any()) for run in runs.values()):
         return FunctionVerdict("identity", "undecided", learning, "states do not move at all", learning_reason)
     slopes, laws, sizes = _measure(runs)
+    unknown = [name for name, slope in slopes.items() if not math.isfinite(slope.low + slope.high)]
+    if unknown:
+        reason = f"{' and '.join(unknown)} cannot be measured: at some depth it is 0, or too large for a number"
+        return FunctionVerdict("undecided", "undecided", learning, reason, learning_reason)
     negligible = max(sizes.values()) < NEGLIGIBLE
     draw: Draw = "the same for every draw" if negligible else _draw(slopes["spread"])
     label, reason = _classify(slopes, weights, draw=draw, apart="" if negligible else _apart(slopes))
@@ -112,8 +120,6 @@ def _classify(
     slopes: Mapping[str, Measured], weights: Mapping[str, WeightVerdict], *, draw: Draw, apart: str
 ) -> tuple[FunctionLabel, str]:
     moved, variation = slopes["displacement"], slopes["variation"]
-    if not math.isfinite(moved.value):
-        return "none", "states overflow"
     if moved.low > -STEADY:
         return "none", f"states move ever further with depth (exponent {said(moved)})"
     if moved.high < FALLS:
@@ -175,11 +181,39 @@ def _learning(runs: Mapping[int, Runs]) -> tuple[Learning, str]:
     if len(moved) < 3 or max(moved) < 4 * min(moved):
         return "undecided", "needs the weights before training at 3 depths that span a factor 4"
     slope = _slope({depth: values for depth, values in moved.items() if values is not None})
+    if not math.isfinite(slope.low + slope.high):
+        return "undecided", "relative movement of the weights is 0, or not finite, in some run"
     if slope.high < FALLS:
         return "lazy", f"relative movement of the weights vanishes with depth (exponent {said(slope)})"
     if slope.low > STEADY:
         return "features", f"relative movement of the weights does not vanish with depth (exponent {said(slope)})"
     return "undecided", f"relative movement of the weights has an unclear exponent in depth, {said(slope)}"
+
+
+def _broken(runs: Mapping[int, Runs]) -> str:
+    """What is not finite in weights and inputs, in words; empty where all is."""
+    roles = dict.fromkeys(role for seen in runs.values() for role in seen.weights)
+    parts = [
+        not_finite(role, {depth: seen.weights[role] for depth, seen in runs.items() if role in seen.weights})
+        for role in roles
+    ]
+    inputs = [depth for depth, seen in sorted(runs.items()) if seen.passage is not None and 0 in _reach(seen.passage)]
+    parts += [f"the states that enter are not finite, at {listed('depth', inputs)}"] if inputs else []
+    return "; ".join(filter(None, parts))
+
+
+def _overflow(runs: Mapping[int, Runs]) -> str:
+    """Where states, or their squares, are too large for a number, in words; empty where none are."""
+    for depth, seen in sorted(runs.items()):
+        for run, count in enumerate(_reach(seen.passage) if seen.passage is not None else ()):
+            if count <= depth:
+                return f"states overflow: after layer {count - 1} of depth {depth} they are not finite (run {run})"
+    return ""
+
+
+def _reach(passage: Passage) -> list[int]:
+    found: list[int] = [] if passage.finite is None else passage.finite.tolist()
+    return found
 
 
 def _missing(runs: Mapping[int, Runs]) -> str:

@@ -25,12 +25,14 @@ class Passage:
         displacement: root mean square over inputs of ‖h_L − h_0‖, `[E]`.
         variation: mean over inputs of Σ_k ‖h_{k+1} − h_k‖², `[E]`.
         nonlinearity: share of the layers' maps that σ′(0) does not give, `[E]`; None where σ is not known or has a kink at 0.
+        finite: how many states from h_0 on are finite, with their squares, `[E]`: L + 1 where all are; None where that was not looked at.
     """
 
     outputs: Tensor
     displacement: Tensor
     variation: Tensor
     nonlinearity: Tensor | None = None
+    finite: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,20 @@ def observe(
 
 def passage_of(states: Tensor, outputs: Tensor | None = None, *, nonlinearity: Tensor | None = None) -> Passage:
     """What hidden states h_0 … h_L `[L + 1, E, n, …]` show; the outputs are h_L unless given."""
+    finite = _finite_states(states)
+    if states.itemsize < 4 or not bool((finite == len(states)).all()):
+        states = states.double()  # squares of float16 end at 65504
+        finite = _finite_states(states)
     displacement = (states[-1] - states[0]).flatten(2).square().sum(2).mean(1).sqrt()
     variation = states.diff(dim=0).flatten(3).square().sum(3).sum(0).mean(1)
-    return Passage(states[-1] if outputs is None else outputs, displacement, variation, nonlinearity)
+    return Passage(states[-1] if outputs is None else outputs, displacement, variation, nonlinearity, finite)
+
+
+def _finite_states(states: Tensor) -> Tensor:
+    """How many states from h_0 on are finite with their squares, `[E]`."""
+    fine = states.flatten(2).square().sum(2).isfinite()
+    count: Tensor = fine.long().cumprod(0).sum(0)
+    return count
 
 
 def movement_of(final: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> Tensor | None:
@@ -152,7 +165,7 @@ def merged(parts: Sequence[Runs]) -> Runs:
         raise checks.InputError(f"runs: expected equal roles and shapes at one depth, found {sorted(shapes)}")
     weights = {role: torch.cat([part.weights[role] for part in parts]) for role in parts[0].weights}
     passages = [part.passage for part in parts]
-    names = ("outputs", "displacement", "variation", "nonlinearity")
+    names = ("outputs", "displacement", "variation", "nonlinearity", "finite")
     columns = {name: joined([getattr(passage, name, None) for passage in passages]) for name in names}
     passage = None if columns["outputs"] is None else Passage(**columns)  # type: ignore[arg-type]
     return Runs(weights, passage, joined([part.movement for part in parts]))

@@ -12,7 +12,9 @@ from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.regimes.function import FunctionVerdict, judge_function
 from deeplimit.regimes.observe import Runs, merged, observe
+from deeplimit.regimes.precheck import State, Unit, precheck
 from deeplimit.regimes.weights import WHITE, WeightVerdict, judge_weights
+from deeplimit.statistics.rounding import doubles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,22 +27,34 @@ ALONE, FEWEST = 0.01, 6
 """p-value below which the order of the layers of one network matters; layers below which nothing is said of it."""
 
 
+Order = Literal["smooth", "rough", "no order", "tied", "undecided"]
+
+
 @dataclass(frozen=True)
 class Smoothness:
     """What one network alone shows: whether neighbouring layers are closer than layers in a random order.
 
     Args:
         label: `smooth`: the order of the layers matters, and the weights are smooth at the scale of a layer; `rough`: it matters, and they
-            are rough; `no order`: not to be told from layers in a random order; `undecided`.
-        ratio: Σ‖A_k − A_{k−1}‖² / Σ‖A_k − mean‖², near 2 for a random order.
-        p_value: share of random orders with a ratio as small.
-        roughness: Hurst index pooled over entries; None where there are too few entries or layers.
+            are rough; `no order`: not to be told from layers in a random order; `tied`: the layers are equal; `undecided`.
+        ratio: Σ‖A_k − A_{k−1}‖² / Σ‖A_k − mean‖², near 2 for a random order; None where it is of nothing, or of rounding.
+        p_value: share of random orders with a ratio as small; None where there is no ratio.
+        roughness: Hurst index pooled over entries; None where there are too few entries or layers, or second differences are rounding.
+        reason: what was found before any statistic, in words; empty where all of them were taken.
+        state: the same in a word (`regimes.precheck`).
     """
 
-    label: Literal["smooth", "rough", "no order", "undecided"]
-    ratio: float
-    p_value: float
+    label: Order
+    ratio: float | None
+    p_value: float | None
     roughness: Measured | None
+    reason: str = ""
+    state: State = "measurable"
+
+    def __str__(self) -> str:
+        """The label with what it stands on."""
+        numbers = "" if self.ratio is None else f" (ratio {self.ratio:.3g}, p = {self.p_value:.2g})"
+        return f"{self.label}{numbers}{f': {self.reason}' if self.reason else ''}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class Regime:
             lines.append(f"limit: {self.function.draw}")
         lines.append(f"learning: {self.function.learning}: {self.function.learning_reason}")
         for role, one in self.alone.items():
-            lines.append(f"deepest network alone, {role}: {one.label} (ratio {one.ratio:.3g}, p = {one.p_value:.2g})")
+            lines.append(f"deepest network alone, {role}: {one}")
         return "\n".join(lines)
 
 
@@ -110,21 +124,45 @@ def regime(networks: Mapping[int, Known | Sequence[Known]], *, x: Tensor | None 
     return Regime(weights, judge_function(runs, weights), alone)
 
 
-def smoothness(weights: Tensor) -> Smoothness:
-    """What the first of some runs `[E, L, *shape]`, L ≥ 3, shows by itself."""
-    from deeplimit.statistics import hurst, variation_ratio
+def smoothness(weights: Tensor, *, unit: Unit | None = None) -> Smoothness:
+    """What the first of some runs `[E, L, *shape]`, L ≥ 3, shows by itself.
 
-    one = weights[0]
-    paths = one.double().reshape(len(one), -1).T
+    Args:
+        weights: of any type.
+        unit: of rounding in them; read off the numbers unless given.
+
+    >>> import torch
+    >>> print(smoothness(torch.zeros(1, 12, 4)))
+    undecided: every weight is 0
+    """
+    from deeplimit.statistics import variation_ratio
+
+    one, found = weights[0], precheck(weights[:1], unit=unit)
+    if found.state == "tied":
+        return Smoothness("tied", None, None, None, found.reason, found.state)
+    if found.state not in ("measurable", "straight"):
+        return Smoothness("undecided", None, None, None, found.reason, found.state)
     ratio, p_value = variation_ratio(one)
-    if ratio == 0.0:
-        return Smoothness("smooth", ratio, p_value, None)
-    roughness = hurst(paths, (1, 2), order=2) if len(paths) >= 5 and len(one) >= FEWEST else None
+    if found.state == "straight":
+        label: Order = "smooth" if p_value <= ALONE else "undecided"
+        return Smoothness(label, ratio, p_value, None, found.reason, found.state)
+    roughness = _roughness(one)
     if not p_value <= ALONE:
         return Smoothness("no order" if len(one) >= FEWEST else "undecided", ratio, p_value, roughness)
     if roughness is None or roughness.low < 1 - WHITE < roughness.high:
         return Smoothness("undecided", ratio, p_value, roughness)
     return Smoothness("smooth" if roughness.low > 1 - WHITE else "rough", ratio, p_value, roughness)
+
+
+def _roughness(weights: Tensor) -> Measured | None:
+    """The Hurst index of weights `[L, *shape]`; None where there are too few entries or layers, or every second layer is the same."""
+    from deeplimit.statistics import hurst
+
+    paths = doubles(weights).reshape(len(weights), -1).T
+    if len(paths) < 5 or len(weights) < FEWEST:
+        return None
+    found = hurst(paths, (1, 2), order=2)
+    return found if math.isfinite(found.low + found.high) else None
 
 
 def _runs(known: Known | Sequence[Known], depth: int, x: Tensor | None) -> Runs:

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.fits import Exponent, half_width, power_law, power_law_over_seeds
-from deeplimit.statistics.roughness import ROUNDING
+from deeplimit.regimes.precheck import Precheck, empty_layers, listed, not_finite, precheck
+from deeplimit.statistics.rounding import CURVED, FORMATS, doubles, exponent, in_range, rounding_of, shifted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,20 +107,83 @@ def judge_weights(weights: Mapping[int, Tensor], role: str = "weights") -> Weigh
     """
     for depth, tensor in weights.items():
         checks.shape(f"{role} at depth {depth}", tuple(tensor.shape[:2]), (None, depth))
-    missing = _missing(weights)
-    if missing:
-        return WeightVerdict(role, "undecided", missing)
-    if not all(bool(weights[depth].isfinite().all()) for depth in _used(weights)):
-        return WeightVerdict(role, "undecided", "some weights are not finite")
-    if any(_is_at_rounding(weights[depth]) for depth in _used(weights)):
-        smooth = "neighbouring layers are equal up to a straight line and the rounding of float32"
-        return WeightVerdict(role, "hypothesis 1", smooth, _norm_exponent(weights, "maximum"))
-    evidence = measure_evidence(weights)
+    weights = dict(sorted(weights.items()))
+    unsound = not_finite(role, weights) or _nothing(role, weights) or _missing(weights)
+    if unsound:
+        return WeightVerdict(role, "undecided", unsound)
+    states = {depth: precheck(weights[depth]) for depth in _used(weights)}
+    rounded = {depth: found for depth, found in states.items() if found.state != "measurable"}
+    measured = {depth: weights[depth] for depth in states if depth not in rounded}
+    if rounded and _missing(measured):
+        return _of_rounding(role, weights, rounded)
+    verdict = _measured(role, weights, measured)
+    return replace(verdict, reason="; ".join([verdict.reason, *_beside(weights, rounded)]))
+
+
+def _measured(role: str, weights: Mapping[int, Tensor], measured: Mapping[int, Tensor]) -> WeightVerdict:
+    """The verdict from the depths at which second differences are more than rounding."""
+    evidence = measure_evidence(measured)
     label, reason = classify(evidence)
     beta = _norm_exponent(weights, "cumulative_sum") if label == "hypothesis 2" else None
     if beta is None or beta.high > 0.5:  # noise of size L^(−½) hides the trend from its sum once β ≥ ½
         beta = _norm_exponent(weights, "maximum")
+    if _unknown(evidence):
+        return WeightVerdict(role, label, reason, beta)
     return WeightVerdict(role, label, reason, beta, evidence.local_roughness, evidence)
+
+
+def _nothing(role: str, weights: Mapping[int, Tensor]) -> str:
+    """Whether the weights of a depth are none, or all 0, in words."""
+    if not all(tensor.numel() for tensor in weights.values()):
+        return f"{role} has no weights: a layer has no entries"
+    zero = [depth for depth, tensor in weights.items() if len(empty_layers(tensor)) == depth]
+    where = "" if len(zero) == len(weights) else f" at {listed('depth', zero)}"
+    return f"every weight of {role} is 0{where}" if zero else ""
+
+
+def _of_rounding(role: str, weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> WeightVerdict:
+    """Of weights that do not differ beyond rounding, at all depths or at so many that nothing is measured at the rest."""
+    beta, deepest = _norm_exponent(weights, "maximum"), max(_used(weights))
+    if all(found.state == "tied" for found in rounded.values()) and len(rounded) == len(_used(weights)):
+        return WeightVerdict(
+            role, "hypothesis 1", f"{rounded[deepest].reason} (tied): a constant function of depth", beta
+        )
+    reasons = "; ".join(dict.fromkeys(found.reason for found in rounded.values()))
+    if len(rounded) == len(_used(weights)) or (deepest in rounded and rounded[deepest].format == FORMATS[-1]):
+        return WeightVerdict(role, "hypothesis 1", f"{reasons}: roughness is not measured, and none is seen", beta)
+    where, fall = f"{reasons} at {listed('depth', list(rounded))}", _least_fall(weights, rounded)
+    if fall > 0.5 + STEADY:
+        return WeightVerdict(
+            role,
+            "hypothesis 1",
+            f"{where}: they fall at least as L^(−{fall:.2f}) beside the weights, faster than increments of a Brownian motion, L^(−½)",
+            beta,
+        )
+    return WeightVerdict(role, "undecided", f"{where}, and {_missing(_without(weights, rounded))}", beta)
+
+
+def _least_fall(weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> float:
+    """Minus the least exponent of second differences beside the weights, from the shallowest depth to the deepest; 0 if unknown."""
+    shallowest, deepest = min(_used(weights)), max(_used(weights))
+    if shallowest in rounded or deepest not in rounded or rounded[deepest].format not in FORMATS:
+        return 0.0
+    paths = in_range(weights[shallowest])
+    share = float(_second(paths, 1).square().mean() / paths.square().mean())
+    return math.log(share / (CURVED * rounding_of(rounded[deepest].format) ** 2)) / 2 / math.log(deepest / shallowest)
+
+
+def _without(weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> dict[int, Tensor]:
+    return {depth: tensor for depth, tensor in weights.items() if depth not in rounded}
+
+
+def _beside(weights: Mapping[int, Tensor], rounded: Mapping[int, Precheck]) -> list[str]:
+    """What is said beside a verdict: depths that it does not stand on, and layers that are 0."""
+    said = [f"{listed('depth', list(rounded))} left out: their differences are rounding"] if rounded else []
+    layers = {depth: found for depth, tensor in weights.items() if (found := empty_layers(tensor))}
+    if layers:
+        deepest = max(layers)
+        said.append(f"every weight is 0 in {listed('layer', layers[deepest])} at depth {deepest}")
+    return said
 
 
 def measure_evidence(weights: Mapping[int, Tensor]) -> Evidence:
@@ -131,6 +195,7 @@ def measure_evidence(weights: Mapping[int, Tensor]) -> Evidence:
     import torch
 
     depths = _used(weights)
+    weights, _ = _ranged(weights)
     by_runs = min(len(weights[depth]) for depth in depths) >= 5
     features = [_features(_grouped(weights[depth], by_runs=by_runs)) for depth in depths]
     log_depth = torch.tensor(depths, dtype=torch.float64).log()
@@ -156,8 +221,9 @@ def measure_evidence(weights: Mapping[int, Tensor]) -> Evidence:
 def classify(evidence: Evidence) -> tuple[WeightLabel, str]:
     """The label and its reason in words."""
     roughness = evidence.local_roughness
-    if not all(math.isfinite(number.low + number.high) for number in vars(evidence).values()):
-        return "undecided", "some weights are 0 at every layer: their roughness has no value"
+    unknown = _unknown(evidence)
+    if unknown:
+        return "undecided", unknown
     few = _concentrated(evidence)
     if few is not None:
         return few
@@ -250,13 +316,27 @@ def _missing(weights: Mapping[int, Tensor]) -> str:
     return ""
 
 
-def _is_at_rounding(weights: Tensor) -> bool:
-    """Whether second differences, squared, are as small beside the weights as float32 makes them."""
-    return bool(_second(weights.double(), 1).square().mean() <= ROUNDING * weights.double().square().mean())
+def _unknown(evidence: Evidence) -> str:
+    """Which numbers have no value, in words; empty where all have one."""
+    names = [
+        name.replace("_", " ") for name, found in vars(evidence).items() if not math.isfinite(found.low + found.high)
+    ]
+    if not names:
+        return ""
+    return f"{' and '.join(names[:2])} cannot be measured: some weights are 0 or do not change, at every layer or every second one"
 
 
 def _used(weights: Mapping[int, Tensor]) -> list[int]:
     return sorted(depth for depth in weights if depth >= SHALLOWEST)
+
+
+def _ranged(weights: Mapping[int, Tensor]) -> tuple[dict[int, Tensor], int]:
+    """All in float64 and times one power of 2, which brings the largest into the range of fourth powers; and that power."""
+    import torch
+
+    wide = {depth: doubles(tensor) for depth, tensor in weights.items()}
+    power = exponent(torch.stack([tensor.abs().max() for tensor in wide.values()]))
+    return {depth: shifted(tensor, power) for depth, tensor in wide.items()}, power
 
 
 def _grouped(weights: Tensor, *, by_runs: bool) -> list[Tensor]:
@@ -306,14 +386,15 @@ def _norm_exponent(weights: Mapping[int, Tensor], statistic: str) -> Exponent | 
     from deeplimit.statistics import STATISTICS, Frobenius
 
     depths = _used(weights)
-    curves = [STATISTICS[statistic](weights[depth].double(), Frobenius()).tolist() for depth in depths]
+    weights, power = _ranged(weights)
+    curves = [STATISTICS[statistic](weights[depth], Frobenius()).tolist() for depth in depths]
     if min(min(curve) for curve in curves) <= 0:
         return None
     runs = min(map(len, curves))
     by_run = {run: [curve[run] for curve in curves] for run in range(runs)}
     fit = power_law(depths, by_run[0]) if runs == 1 else power_law_over_seeds(depths, by_run)
-    base = 1.0 if statistic == "cumulative_sum" else 0.0
-    return Exponent(base - fit.value, base - fit.high, base - fit.low, fit.n, fit.intercept, fit.residual, fit.sample)
+    base, intercept = 1.0 if statistic == "cumulative_sum" else 0.0, fit.intercept - power * math.log(2)
+    return Exponent(base - fit.value, base - fit.high, base - fit.low, fit.n, intercept, fit.residual, fit.sample)
 
 
 def _is_zero(number: Measured) -> bool:

@@ -9,13 +9,11 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deeplimit.diagnosis.comparing import Comparison, Timeline
-from deeplimit.diagnosis.telling.text import QUESTIONS, blocks, finite, header, said
+from deeplimit.diagnosis.telling.text import QUESTIONS, blocks, course, finite, header, said
 from deeplimit.figures import Curve, HeatMap, Panel
-from deeplimit.records.writing import write_text
 from deeplimit.regimes.verdict import ALONE
 from deeplimit.regimes.weights import WHITE
 from deeplimit.report import formats
@@ -123,19 +121,14 @@ class Page:
     notes: Sequence[str] = ()
 
 
-def write_page(path: Path, found: Report | Comparison | Timeline) -> Path:
-    """Write a diagnosis, a comparison or a timeline as one page of HTML that needs nothing from outside itself.
-
-    Returns:
-        The path.
-    """
+def render(found: Report | Comparison | Timeline) -> str:
+    """A diagnosis, a comparison or a timeline as one page of HTML that needs nothing from outside itself."""
     from deeplimit.report.page import environment_of_pages
 
     environment = environment_of_pages()
     environment.tests["long"] = _is_long
     environment.tests["wordy"] = lambda part: any(map(_is_long, (cell for row in part.rows for cell in row)))
-    write_text(path, environment.get_template("diagnosis.html").render(page=_page(found)))
-    return path
+    return environment.get_template("diagnosis.html").render(page=_page(found))
 
 
 def _is_long(cell: str) -> bool:
@@ -216,9 +209,9 @@ def _order(profile: Profile) -> tuple[str, ...]:
     return (
         profile.name,
         profile.view,
-        order.label,
-        formats.number(order.ratio, 3),
-        formats.number(order.p_value, 2),
+        course(order),
+        "—" if order.ratio is None else formats.number(order.ratio, 3),
+        "—" if order.p_value is None else formats.number(order.p_value, 2),
         *rough,
     )
 

@@ -12,9 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from deeplimit.claims import Ruling
+from deeplimit.records.outputs import mark
 from deeplimit.report import formats
 from deeplimit.report.markup import paragraphs, rich
 from deeplimit.report.strip import strip
+from deeplimit.report.verdicts import common_prefix, undecided
 
 if TYPE_CHECKING:
     from deeplimit.claims import Verdict
@@ -54,12 +56,13 @@ def environment_of_pages() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["rich"] = rich
+    environment.filters |= {"rich": rich, "mark": lambda maker: Markup(mark(maker))}
     return environment
 
 
 def _view(document: Document, plates: Sequence[Plate]) -> dict[str, Any]:
-    rows = [_row(verdict, _prefix(document.verdicts)) for verdict in document.verdicts]
+    prefix = common_prefix(document.verdicts)
+    rows = [_row(verdict, prefix) for verdict in document.verdicts]
     return {
         "document": document,
         "summary": _summary(document),
@@ -72,13 +75,6 @@ def _view(document: Document, plates: Sequence[Plate]) -> dict[str, Any]:
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
-
-
-def _prefix(verdicts: Sequence[Verdict]) -> str:
-    """What every id begins with, up to a dot: the name of the paper."""
-    heads = {verdict.claim.id.partition(".")[0] + "." for verdict in verdicts}
-    head = heads.pop() if len(heads) == 1 else ""
-    return head if all(verdict.claim.id.startswith(head) for verdict in verdicts) else ""
 
 
 def _row(verdict: Verdict, prefix: str) -> dict[str, Any]:
@@ -127,6 +123,8 @@ def _summary(document: Document) -> Markup:
         parts.append(_false_as_printed(false, count["not reproduced"]))
     if surprising:
         parts.append(f"The verdict on {_things(len(surprising), 'claim')} is not the expected one.")
+    if count["undecided"]:
+        parts.append(f"Of the undecided, {', '.join(undecided(verdicts))}.")
     if count["undecided"] or count["unverifiable"]:
         parts.append("Undecided and unverifiable claims count neither for nor against.")
     return Markup("<p>{}</p>").format(" ".join(parts))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from deeplimit.claims import Ruling, Source
+from deeplimit.claims import Ruling, Source, Why
 
 if TYPE_CHECKING:
     from deeplimit.claims import Verdict
@@ -48,6 +49,8 @@ VERDICTS_SCHEMA: dict[str, Any] = {
                 "description": "`not reproduced` for a statement known to be false as printed",
             },
             "reason": _TEXT | {"description": "why this verdict"},
+            "why": {"enum": list(get_args(Why)), "description": "why it is undecided; empty for the other verdicts"},
+            "needs": _TEXT | {"description": "what would decide it: data sets whose files are missing, or a tier"},
             "note": _TEXT | {"description": "how the interval was made"},
             "tier": _TEXT,
             "seconds": _NUMBER | {"description": "computing time of the rows behind it"},
@@ -79,6 +82,8 @@ def _one(verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.ruling,
         "expected_verdict": claim.expected_ruling,
         "reason": verdict.reason,
+        "why": verdict.why,
+        "needs": verdict.needs,
         "note": found.note if found else "",
         "tier": verdict.tier,
         "seconds": _finite(verdict.seconds),
@@ -88,3 +93,29 @@ def _one(verdict: Verdict) -> dict[str, Any]:
 def verdict_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     """Verdicts as plain values that any JSON reader accepts: numbers that are not finite become null."""
     return [_one(verdict) for verdict in verdicts]
+
+
+def common_prefix(verdicts: Sequence[Verdict]) -> str:
+    """What every id begins with, up to a dot: the name of the paper."""
+    heads = {verdict.claim.id.partition(".")[0] + "." for verdict in verdicts}
+    head = heads.pop() if len(heads) == 1 else ""
+    return head if all(verdict.claim.id.startswith(head) for verdict in verdicts) else ""
+
+
+def undecided(verdicts: Iterable[Verdict]) -> list[str]:
+    """The undecided claims by what would decide them, in words: files of a data set, a tier, missing rows, or sharper numbers."""
+    count = Counter((verdict.why, verdict.needs) for verdict in verdicts if verdict.ruling == "undecided")
+    parts = [
+        f"{found} {'needs' if found == 1 else 'need'} {_NEEDED[why].format(needs)}"
+        for why in _NEEDED
+        for (kind, needs), found in count.most_common()
+        if kind == why
+    ]
+    return [*parts, f"{sum(found for (why, _), found in count.items() if why in ('open', ''))} open"] if count else []
+
+
+_NEEDED: dict[Why, str] = {
+    "files": "files of {0} (deeplimit data fetch {0})",
+    "tier": "tier {0}",
+    "failed": "rows that are not there",
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
+from deeplimit.statistics.rounding import exponent, shifted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,13 @@ class Frobenius(Norm):
 
     def __call__(self, weights: Tensor) -> Tensor:
         """Of scalars, vectors, matrices or kernels."""
-        return weights.abs() if weights.dim() == 2 else weights.flatten(2).norm(dim=2)
+        if weights.dim() == 2:
+            return weights.abs()
+        norms: Tensor = weights.flatten(2).norm(dim=2)
+        if not norms.isfinite().all():  # of a number's square at least, if not of the number
+            power = exponent(weights)
+            norms = shifted(shifted(weights, power).flatten(2).norm(dim=2), -power)
+        return norms
 
 
 @dataclass(frozen=True)

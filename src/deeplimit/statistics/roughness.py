@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from deeplimit import checks
 from deeplimit.claims import Measured
 from deeplimit.statistics.intervals import bootstrap
+from deeplimit.statistics.rounding import doubles, in_range
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-ROUNDING = 1e-13
-"""Of float32, squared: the part of a mean square below which nothing is seen of a difference."""
+EQUAL = 2.0**-46
+"""Variance over depth, beside the mean square, up to which layers are equal in float32: one unit of rounding, squared."""
 
 
 def variogram(paths: Tensor, lags: tuple[int, ...] = (1, 2), *, order: int = 1) -> Tensor:
@@ -66,7 +67,7 @@ def hurst(paths: Tensor, lags: tuple[int, ...] = (1, 2, 4), *, order: int = 1, r
         The estimate with its 95 % interval. Its value is not finite where the weights do not change over depth.
 
     Raises:
-        InputError: fewer than 2 paths or lags, or paths that are too short.
+        InputError: fewer than 2 paths or lags, paths that are too short, or numbers that are not finite.
 
     >>> import torch
     >>> from deeplimit.processes import FractionalBrownianMotion
@@ -85,7 +86,7 @@ def hurst(paths: Tensor, lags: tuple[int, ...] = (1, 2, 4), *, order: int = 1, r
     def slope(table: Tensor) -> Tensor:
         return table.mean(0).log() @ weights / 2
 
-    return bootstrap(variogram(paths, lags, order=order), slope, resamples=resamples)
+    return bootstrap(variogram(in_range(_finite("paths", paths)), lags, order=order), slope, resamples=resamples)
 
 
 def variation_ratio(weights: Tensor, *, shuffles: int = 400, seed: int = 0) -> tuple[float, float]:
@@ -100,10 +101,11 @@ def variation_ratio(weights: Tensor, *, shuffles: int = 400, seed: int = 0) -> t
         seed: of the permutations.
 
     Returns:
-        R, and the p-value: the share of shuffles (the observed order counted as one) with a ratio as small.
+        R, and the p-value: the share of shuffles (the observed order counted as one) with a ratio as small. Of layers that are equal, R is
+        0 and p the least there is.
 
     Raises:
-        InputError: fewer than 3 layers.
+        InputError: fewer than 3 layers, or numbers that are not finite.
 
     >>> import torch
     >>> ratio, p = variation_ratio(torch.linspace(0, 1, 12)[:, None])
@@ -116,11 +118,11 @@ def variation_ratio(weights: Tensor, *, shuffles: int = 400, seed: int = 0) -> t
     checks.seed("seed", seed)
     if weights.dim() < 1 or len(weights) < 3:
         raise checks.InputError(f"weights: expected at least 3 layers, found shape {tuple(weights.shape)}")
-    layers = weights.double().reshape(len(weights), -1)
+    layers = in_range(_finite("weights", weights)).reshape(len(weights), -1)
     centred = layers - layers.mean(0)
     gram = centred @ centred.T  # every order of the layers has its increments in here
     squares = gram.diagonal()
-    if squares.sum() <= ROUNDING * layers.square().sum():
+    if squares.sum() <= EQUAL * layers.square().sum():
         return 0.0, 1 / (1 + shuffles)  # equal layers: no order is smoother
     distances = squares[:, None] + squares[None, :] - 2 * gram
     generator = torch.Generator().manual_seed(seed)
@@ -129,6 +131,15 @@ def variation_ratio(weights: Tensor, *, shuffles: int = 400, seed: int = 0) -> t
     own = distances.diagonal(1).sum() / total
     null = distances[orders[:, :-1], orders[:, 1:]].sum(1) / total
     return float(own), float((1 + (null <= own * (1 + 1e-12)).sum()) / (1 + shuffles))
+
+
+def _finite(name: str, numbers: Tensor) -> Tensor:
+    """In float64, where all are numbers."""
+    wide = doubles(numbers)
+    broken = int((~wide.isfinite()).sum())
+    if broken:
+        raise checks.InputError(f"{name}: expected finite numbers, found {broken} of {wide.numel()} that are not")
+    return wide
 
 
 def _differences(paths: Tensor, lag: int, order: int) -> Tensor:

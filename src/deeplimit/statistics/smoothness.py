@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.statistics.roughness import ROUNDING, variogram
+from deeplimit.statistics.roughness import variogram
+from deeplimit.statistics.rounding import ROUNDING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,8 @@ def smoothness(weights: Tensor) -> dict[str, Tensor]:
         weights: `[E, L, *shape]`.
 
     Returns:
-        Name -> `[E]`. Layers that are equal up to rounding count as smooth: step 0, lag 1, roughness 2.
+        Name -> `[E]`. Layers that are equal up to rounding count as smooth: step 0, lag 1, roughness 2. Runs with weights that are not
+        finite have no numbers: NaN.
 
     Raises:
         InputError: fewer than 5 layers, which a second difference at lag 2 needs.
@@ -74,7 +76,7 @@ def _roughness(paths: Tensor, *, like: Tensor) -> Tensor:
     import torch
 
     near, far = variogram(paths.T, (1, 2), order=2).sum(0)
-    if not near > 0:
+    if near == 0:  # NaN stays what it is
         return torch.full((), SMOOTH, dtype=torch.float64, device=like.device)
     index: Tensor = (far / near).log2() / 2
     return index

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplimit.claims import Claim, Verdict, judge
+from deeplimit.claims import Claim, Lack, Verdict, judge, unmeasured
 from deeplimit.records import Store, write_bytes, write_json
 from deeplimit.records.provenance import MACHINE_FACTS
 from deeplimit.study.description import Study
-from deeplimit.study.plan import Plan, gather, plan, seconds_of
+from deeplimit.study.folders import changes, damages, refuse_other
+from deeplimit.study.plan import Plan, gather, lacking, plan, seconds_of
 from deeplimit.study.subject import Request, Subject
 from deeplimit.sweeps import Execution, Failure, Reporter, Silent, sweep
 
@@ -31,7 +32,7 @@ def conclude(
     *,
     tier: str,
     seconds: Mapping[str, float] | None = None,
-    absent: Mapping[str, str] | None = None,
+    absent: Mapping[str, Lack | None] | None = None,
 ) -> list[Verdict]:
     """The verdict on every claim, each from the rows of its own study.
 
@@ -48,11 +49,11 @@ def conclude(
     for study in studies:
         own = rows.filter(pl.col("study") == study.name)
         spent = (seconds or {}).get(study.name, 0.0)
-        lack = (absent or {}).get(study.name) or ("its study has no rows" if own.is_empty() else "")
+        lack = (absent or {}).get(study.name) or (
+            Lack("not measured: its study has no rows") if own.is_empty() else None
+        )
         verdicts += [
-            Verdict(claim, None, "undecided", f"not measured: {lack}", tier, spent)
-            if lack
-            else _judged(claim, own, tier=tier, seconds=spent)
+            unmeasured(claim, lack, tier=tier, seconds=spent) if lack else _judged(claim, own, tier=tier, seconds=spent)
             for claim in study.claims
         ]
     return verdicts
@@ -64,8 +65,8 @@ def _judged(claim: Claim, rows: pl.DataFrame, *, tier: str, seconds: float) -> V
         return judge(claim, rows, tier=tier, seconds=seconds)
     except Exception as error:  # noqa: BLE001 - a measure is anybody's code, and one that fails must not cost the report
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        reason = f"not measured: {kind}{str(error).partition(chr(10))[0]}"
-        return Verdict(claim, None, "undecided", reason, tier, seconds)
+        lack = Lack(f"not measured: {kind}{str(error).partition(chr(10))[0]}")
+        return unmeasured(claim, lack, tier=tier, seconds=seconds)
 
 
 def unexpected(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -91,6 +92,8 @@ class Conclusion:
         computed, reused: number of runs.
         stages: seconds by stage.
         notes: what the reader should know about the runs that were complete before.
+        figures: names of those that the report draws.
+        quantities: what the rows hold.
     """
 
     report: Path
@@ -100,6 +103,8 @@ class Conclusion:
     reused: int
     stages: Mapping[str, float]
     notes: Sequence[str] = ()
+    figures: Sequence[str] = ()
+    quantities: Sequence[str] = ()
 
 
 def carry_out(
@@ -120,41 +125,45 @@ def carry_out(
         reporter: is told how it goes.
 
     Raises:
-        InputError: something cannot be planned, or the directory cannot be used.
+        InputError: something cannot be planned, or the directory cannot be used or belongs to another study.
     """
     stages: dict[str, float] = {}
     failures: list[Failure] = []
     chosen = subject.select(request.only)
     with _timed(stages, "plan"):
-        planned = plan(chosen.studies, request)
-    with Store(out) as store:
+        store = Store(out)
+        planned = plan(chosen.studies, request, store=store, exact=execution is not None)
+    refuse_other(subject, request, planned=planned, store=store)
+    with store:
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]
-        notes: list[str] = []
+        notes = damages(planned, store, then="not used" if execution is None else "computed again")
         if execution is not None:
             jobs, left_out = _at_hand(planned, request, complete=complete)
-            notes = [*left_out, *_notes(complete, store, execution=execution)]
-            _remember(request, store)
+            notes += [*left_out, *_notes(complete, store, execution=execution), *changes(request, store)]
+            _remember(subject, request, store=store)
             with _timed(stages, "compute"):
                 failures = sweep(jobs, execution, store=store, reporter=reporter or Silent())
         computed = sum(store.is_complete(job.id) for job in planned.jobs) - len(complete)
-        verdicts, report = _finish(chosen, request, planned=planned, store=store, stages=stages)
-    return Conclusion(report, verdicts, failures, computed, len(complete), stages, notes)
+        verdicts, report, rows = _finish(chosen, request, planned=planned, store=store, stages=stages)
+    figures = [figure.id for study in chosen.studies for figure in study.figures]
+    quantities = rows["quantity"].unique(maintain_order=True).to_list()
+    return Conclusion(report, verdicts, failures, computed, len(complete), stages, notes, figures, quantities)
 
 
 def _at_hand(planned: Plan, request: Request, *, complete: Sequence[str]) -> tuple[list[Job], list[str]]:
     """The jobs whose image files are there, and which are left out; all of them where parts are asked for by name, which then fail."""
     if request.only:
         return list(planned.jobs), []
-    lacking = {job.id: "" if job.id in complete else getattr(job.task, "lacking", "") for job in planned.jobs}
+    needs = {job.id: "" if job.id in complete else lacking(job) for job in planned.jobs}
     studies: dict[str, set[str]] = {}
     for entry in planned.entries:
-        if lacking[entry.id]:
-            studies.setdefault(lacking[entry.id], set()).add(entry.study)
+        if needs[entry.id]:
+            studies.setdefault(needs[entry.id], set()).add(entry.study)
     notes = [
         f"left out, because files of {files} are missing (deeplimit data fetch {files}): {', '.join(sorted(names))}"
         for files, names in studies.items()
     ]
-    return [job for job in planned.jobs if not lacking[job.id]], notes
+    return [job for job in planned.jobs if not needs[job.id]], notes
 
 
 def _notes(complete: Sequence[str], store: Store, *, execution: Execution) -> list[str]:
@@ -162,7 +171,7 @@ def _notes(complete: Sequence[str], store: Store, *, execution: Execution) -> li
     facts = [store.load_record(run)["provenance"] for run in complete]
     notes = []
     for option, asked in (("engine", execution.engine), ("device", execution.device)):
-        others = [fact[option] for fact in facts if fact[option] not in (asked, "auto")]
+        others = [str(fact[option]) for fact in facts if fact.get(option) not in (None, asked, "auto")]
         if others and asked != "auto":
             names = ", ".join(sorted(set(others)))
             notes.append(
@@ -203,20 +212,20 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
     stages[name] = time.perf_counter() - began
 
 
-def _remember(request: Request, store: Store) -> None:
+def _remember(subject: Subject, request: Request, *, store: Store) -> None:
     """Keep the request in the output directory, and a copy of the user's file that it names."""
     if request.kind == "file":
         write_bytes(copy_of_file(store.out, request), Path(request.name).read_bytes())
-    store.remember(dataclasses.asdict(request))
+    store.remember(dataclasses.asdict(request), [study.name for study in subject.studies])
 
 
 def _finish(
     subject: Subject, request: Request, *, planned: Plan, store: Store, stages: dict[str, float]
-) -> tuple[list[Verdict], Path]:
-    """Judge the claims on what is there and write everything that is read."""
+) -> tuple[list[Verdict], Path, pl.DataFrame]:
+    """Judge the claims on what is there and write everything that is read; returns the rows as well."""
     with _timed(stages, "judge"):
         rows = gather(planned, store)
-        absent = {study.name: planned.absent(study.name, store) for study in subject.studies}
+        absent = {study.name: planned.absent(study, store) for study in subject.studies}
         seconds = seconds_of(planned, store)
         verdicts = conclude(subject.studies, rows, tier=request.tier, seconds=seconds, absent=absent)
     with _timed(stages, "report"):
@@ -227,7 +236,7 @@ def _finish(
         write_json(store.out / "record.json", record)
         document = _document(subject, request, verdicts=verdicts, record=record, seconds=seconds)
         report = write_report(store.out, document, rows)
-    return verdicts, report
+    return verdicts, report, rows
 
 
 def _document(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplimit import checks
-from deeplimit.records import Label, Store, Task, frame, run_id
+from deeplimit.claims import Lack
+from deeplimit.records import Label, Store, Task, frame
+from deeplimit.records.identity import Reading
 from deeplimit.records.rows import COLUMNS
 from deeplimit.study.description import Study
+from deeplimit.study.stale import Kept
 from deeplimit.study.subject import Request
 from deeplimit.sweeps import Execution, Expectation, Job, capped, expect, fitted, probe
 
@@ -35,21 +37,36 @@ class Plan:
     entries: tuple[Entry, ...]
     jobs: tuple[Job, ...]
 
+    @property
+    def unfollowed(self) -> list[str]:
+        """What rows may depend on that no run's id holds, in words."""
+        return sorted({note for job in self.jobs if job.identity for note in job.identity.unfollowed})
+
     def ids(self, study: str) -> list[str]:
         """The runs of a study, each once, in its order."""
         return list(dict.fromkeys(entry.id for entry in self.entries if entry.study == study))
 
-    def absent(self, study: str, store: Store) -> str:
-        """What of a study is not there, in words; empty where it is complete."""
-        ids = self.ids(study)
-        missing = [run for run in ids if not store.is_complete(run)]
+    def absent(self, study: Study, store: Store) -> Lack | None:
+        """What of a study is not there; None where it is complete."""
+        ids = self.ids(study.name)
+        missing = {run for run in ids if not store.is_complete(run)}
         if not ids:
-            return "its study is not run at this tier"
-        return f"{len(missing)} of {len(ids)} runs of its study are not complete" if missing else ""
+            return Lack("not measured: its study is not run at this tier", "tier", study.tiers[0])
+        if not missing:
+            return None
+        reason = f"not measured: {len(missing)} of {len(ids)} runs of its study are not complete"
+        files = " ".join(sorted({lacking(job) for job in self.jobs if job.id in missing} - {""}))
+        return Lack(f"{reason}: files of {files} are missing", "files", files) if files else Lack(reason)
 
 
-def plan(studies: Sequence[Study], request: Request) -> Plan:
+def plan(studies: Sequence[Study], request: Request, *, store: Store | None = None, exact: bool = True) -> Plan:
     """What the studies come to.
+
+    Args:
+        studies: the selected ones.
+        request: tier and options.
+        store: where runs are kept; a complete one is taken only if the files that its task read are what they were.
+        exact: whether a run is planned anew where they are not; else the last one that is there is taken.
 
     Raises:
         InputError: a study cannot be planned, or none is run at this tier.
@@ -58,13 +75,21 @@ def plan(studies: Sequence[Study], request: Request) -> Plan:
     jobs: dict[str, Job] = {}
     checks.one_of("tier", request.tier, {tier for study in studies for tier in study.tiers})
     offered = [study for study in studies if request.tier in study.tiers]
+    reading, kept = Reading(), Kept(store) if store else None
     for study in offered:
         for task in study.plan(request.tier, request.seeds, dtype=request.dtype):
-            run = run_id(task)
+            identity = reading.identity(task)
+            run = identity.id if kept is None else kept.run(identity.id, exact=exact)
             entries.append(Entry(study.name, run, dict(task.labels)))
             if run not in jobs:
-                jobs[run] = Job(run, task, _job_name(study, task), task.cost().layer_steps)
+                jobs[run] = Job(run, task, _job_name(study, task), task.cost().layer_steps, identity)
     return Plan(tuple(entries), tuple(jobs.values()))
+
+
+def lacking(job: Job) -> str:
+    """The data set whose files a run needs and that are not there; empty where nothing is missing."""
+    found: str = getattr(job.task, "lacking", "")
+    return found
 
 
 def _job_name(study: Study, task: Task) -> str:
@@ -111,9 +136,9 @@ def seconds_of(chosen: Plan, store: Store) -> dict[str, float]:
 
 def expectations(
     studies: Sequence[Study],
-    request: Request,
+    planned: Plan,
     *,
-    out: Path,
+    store: Store,
     execution: Execution,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[tuple[str, Expectation]]:
@@ -123,13 +148,12 @@ def expectations(
 
     Args:
         studies: the selected ones.
-        request: tier and options.
-        out: output directory; what is complete in it is not counted.
+        planned: what `plan` made of them.
+        store: where runs are kept; what is complete is not counted.
         execution: how it would be computed.
         say: is told where that is with fewer workers or threads than asked for, and why.
     """
-    chosen, store = plan(studies, request), Store(out)
-    jobs = [job for job in chosen.jobs if not store.is_complete(job.id)]
+    jobs = [job for job in planned.jobs if not store.is_complete(job.id)]
     lack = ""
     if jobs:
         execution.check_machine()
@@ -140,7 +164,7 @@ def expectations(
     # What cannot run here takes no time that could be said, and sampling it would take long, too.
     taken = [math.nan] * len(jobs) if lack else probe(jobs, execution)
     seconds = dict(zip((job.id for job in jobs), taken, strict=True))
-    owner = {entry.id: entry.study for entry in reversed(chosen.entries)}
+    owner = {entry.id: entry.study for entry in reversed(planned.entries)}
     parts = [(study.name, [job for job in jobs if owner[job.id] == study.name]) for study in studies]
     *each, (total, need) = [
         (name, expect(part, [seconds[job.id] for job in part], workers=execution.workers))

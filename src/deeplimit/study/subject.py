@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from deeplimit import checks
+from deeplimit.failures import users_code
 from deeplimit.records import Store
+from deeplimit.records.code import STUDY_MODULE
 from deeplimit.study.description import Study
 from deeplimit.study.settings import DTYPES, replicates
-from deeplimit.sweeps import STUDY_MODULE
 
 if TYPE_CHECKING:
     from deeplimit.claims import Claim
@@ -120,10 +120,19 @@ class Request:
     @property
     def command(self) -> str:
         """The command line that asks for the same, without what only says where and how."""
-        words = ["reproduce" if self.kind == "paper" else "study", self.name, "--tier", self.tier]
-        options = {"--seeds": self.seeds, "--dtype": self.dtype}
-        words += [text for name, value in options.items() if value is not None for text in (name, str(value))]
+        words = ["reproduce" if self.kind == "paper" else "study", self.name, *self._sizes]
         return " ".join(["deeplimit", *words])
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of the command line that say what the report is of."""
+        return (*self._sizes, *(word for name in self.only for word in ("--only", name)))
+
+    @property
+    def _sizes(self) -> tuple[str, ...]:
+        """The options that say which runs are meant."""
+        values = {"--tier": self.tier, "--seeds": self.seeds, "--dtype": self.dtype}
+        return tuple(word for name, value in values.items() if value is not None for word in (name, str(value)))
 
 
 def remembered(out: Path) -> Request:
@@ -132,28 +141,42 @@ def remembered(out: Path) -> Request:
     Raises:
         InputError: it is no such directory, nothing was run in it, or it was made by another version of this program.
     """
+    store = Store(out)
+    store.request()  # refuses a directory that is not marked
+    request = last_request(store)
+    if request is None:
+        raise checks.InputError(f"{out}: expected an output directory in which something was run, found an empty one")
+    return request
+
+
+def last_request(store: Store) -> Request | None:
+    """What was asked for last in an output directory; None where nothing was.
+
+    Raises:
+        InputError: it is no request of this version of the program.
+    """
     from pydantic import TypeAdapter, ValidationError
 
-    content = Store(out).request()
-    if content is None:
-        raise checks.InputError(f"{out}: expected an output directory in which something was run, found an empty one")
+    if store.marker is None or store.marker.request is None:
+        return None
     try:
-        return TypeAdapter(Request).validate_python(content)
+        return TypeAdapter(Request).validate_python(store.marker.request)
     except ValidationError as problem:
-        raise checks.InputError(f"{out}: expected a request of this version of deeplimit, found {problem}") from problem
+        first = problem.errors(include_url=False)[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise checks.InputError(
+            f"output {store.out}: expected a request of this version of deeplimit, found one of which {where}{first['msg']}; "
+            "use another --out"
+        ) from problem
 
 
-def load_file(path: Path, folder: Path | None = None) -> Subject:
-    """Execute a user's file and collect `study = Study(…)` or `studies = (…)`.
-
-    Args:
-        path: the file.
-        folder: where its own modules are looked for; beside it unless given.
+def load_file(path: Path) -> Subject:
+    """Execute a user's file and collect `study = Study(…)` or `studies = (…)`; its own modules are looked for beside it.
 
     Raises:
         InputError: there is no such file, it fails, or it defines no study.
     """
-    module = _executed(path, folder or path.resolve().parent)
+    module = _executed(path)
     found = getattr(module, "studies", None) or ([module.study] if hasattr(module, "study") else [])
     studies = tuple(study for study in found if isinstance(study, Study)) if isinstance(found, tuple | list) else ()
     if not studies or len(studies) != len(found):
@@ -163,7 +186,7 @@ def load_file(path: Path, folder: Path | None = None) -> Subject:
     return Subject(path.stem, title or path.stem, inspect.getdoc(module) or "", studies)
 
 
-def _executed(path: Path, folder: Path) -> ModuleType:
+def _executed(path: Path) -> ModuleType:
     """The module of a file, under a name that is the file's and no other module's.
 
     Raises:
@@ -178,11 +201,7 @@ def _executed(path: Path, folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Registered, because dataclasses and pickle look a class's module up by its name.
     sys.modules[name] = module
-    sys.path.insert(0, str(folder))
-    try:
+    sys.path.insert(0, str(path.resolve().parent))
+    with users_code(str(path)):
         spec.loader.exec_module(module)
-    except Exception as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin]
-        line = lines[-1] if lines else "?"
-        raise checks.InputError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     return module

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import json
+import shutil
 import sys
+from fnmatch import fnmatch
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -85,12 +89,127 @@ def test_a_model_of_transformers_is_read(tmp_path):
     assert source.config["model_type"] == "bert"
 
 
+@pytest.fixture
+def bert(tmp_path):
+    """The folder of a small model, and a function that changes its configuration."""
+    transformers.AutoModel.from_config(SMALL["bert"]).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+
+    def change(**entries: object) -> str:
+        file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+        return str(tmp_path)
+
+    return change
+
+
+def test_code_beside_a_model_is_not_run_and_nobody_is_asked(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the user was asked"))
+    (tmp_path / "mine.py").write_text("raise SystemExit('the code of the folder was run')")
+    code = {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}
+    assert from_transformers(bert(auto_map=code)).config["model_type"] == "bert"
+    with pytest.raises(
+        InputError, match=r"expected a model that transformers itself knows, found code of its own \(auto_map\)"
+    ):
+        from_transformers(bert(auto_map=code, model_type="mine"))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"attn_implementation": "somebody/kernel"},
+        {"_attn_implementation": {"": "somebody/kernel:function"}, "text_config": [{"experts_implementation": "a/b"}]},
+    ],
+)
+def test_a_configuration_that_names_code_of_others_is_refused(bert, entries):
+    with pytest.raises(
+        InputError, match=r"expected a model without code of others, found the kernel .* in its config\.json"
+    ):
+        from_transformers(bert(**entries))
+
+
+def test_an_adapter_and_a_pickle_are_refused(bert, tmp_path):
+    folder = bert()
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "/somewhere/else"}')
+    with pytest.raises(InputError, match=r"expected a whole model with its config\.json, found an adapter"):
+        from_transformers(folder)
+    (tmp_path / "adapter_config.json").unlink()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        InputError,
+        match=r"expected model\.safetensors or its shards in .*, found none; the target .* is whatever weights",
+    ):
+        from_transformers(folder)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(InputError, match=r"expected a whole model with its config\.json, found none in"):
+        from_transformers(folder)
+
+
+def test_a_model_of_the_cache_is_read(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    home, commit = tmp_path / "cache" / "models--somebody--bert", "0" * 40
+    for path in (home / "refs", home / "snapshots"):
+        path.mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    bert()
+    shutil.copytree(tmp_path, home / "snapshots" / commit, ignore=shutil.ignore_patterns("cache"))
+    assert from_transformers("somebody/bert").title == "transformers:somebody/bert"
+    assert from_name("somebody/bert").config["model_type"] == "bert"
+
+
+def test_nothing_is_fetched_but_numbers_and_the_library_itself_stays_offline(bert, monkeypatch):
+    asked, loading = [], transformers.AutoModel.from_pretrained
+
+    def snapshot(name: str, *, allow_patterns: list[str], local_files_only: bool) -> object:
+        asked.append((name, local_files_only))
+        files = ("mine.py", "pytorch_model.bin", "config.json")
+        assert {"config.json"} == {file for file in files for pattern in allow_patterns if fnmatch(file, pattern)}
+        return bert()
+
+    def offline(*words: Any, **options: Any) -> Any:
+        assert huggingface_hub.is_offline_mode()
+        return loading(*words, **options)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", offline)
+    online = huggingface_hub.is_offline_mode()
+    for download in (False, True):
+        assert from_transformers("somebody/bert", download=download).title == "transformers:somebody/bert"
+    assert asked == [("somebody/bert", True), ("somebody/bert", False)]
+    assert huggingface_hub.is_offline_mode() == online
+
+
+@pytest.mark.parametrize("said", ["operator torchvision::nms does not exist", "No module named 'torchvision'"])
+def test_a_torchvision_of_another_torch_is_said_with_the_command_that_helps(tmp_path, monkeypatch, said):
+    (tmp_path / "timm.py").write_text(f"raise RuntimeError({said!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    version = torch.__version__.partition("+")[0]
+    for load in (from_timm, from_name):
+        with pytest.raises(
+            InputError, match=r"timm: expected a torchvision that fits torch .* \(pip uninstall -y torchvision; pip"
+        ) as error:
+            load("resnet18")
+        assert f"install torchvision torch=={version}" in str(error.value)
+        assert str(error.value).endswith(f"found RuntimeError: {said}")
+    (tmp_path / "timm.py").write_text("raise RuntimeError('something else')")
+    with pytest.raises(
+        InputError, match=r"timm: expected the library timm \(pip install .*, found RuntimeError: something else"
+    ):
+        from_timm("resnet18")
+
+
 def test_what_is_not_in_the_cache_is_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     message = r"transformers:nobody/nothing: expected trained weights in the local cache \(nothing is downloaded without --download\)"
     with pytest.raises(InputError, match=message) as error:
         from_transformers("nobody/nothing")
     assert "\n" not in str(error.value)
+    for name in ("./nothing", "", "a/b/c", "/no/such/folder"):
+        with pytest.raises(
+            InputError, match="expected a folder that is there, or a name of the Hugging Face hub, found neither"
+        ):
+            from_transformers(name)
     with pytest.raises(InputError, match="nobody/nothing: expected a file, a folder"):
         from_name("nobody/nothing")
 
@@ -111,6 +230,19 @@ def test_a_function_must_return_a_module(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r":\w+: module: expected a torch\.nn\.Module, found int"):
         from_function("mine.py:number")
     with pytest.raises(
-        InputError, match=r"mine\.py:broken: expected a function that returns .* found ZeroDivisionError"
+        InputError,
+        match=r"mine\.py:broken: expected a function that returns .*: ZeroDivisionError.* \(mine\.py, line 4\)",
     ):
         from_function("mine.py:broken")
+
+
+def test_a_configuration_of_more_layers_than_the_weights_can_be_of_is_refused(tmp_path):
+    transformers.AutoModel.from_config(SMALL["bert"]).save_pretrained(tmp_path)
+    assert from_transformers(str(tmp_path)).shapes
+    config = json.loads((tmp_path / "config.json").read_text())
+    for layers in (10**9, 10**30):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+        with pytest.raises(
+            InputError, match=rf"expected a num_hidden_layers that its \d+ tensors can be of, found {layers} in"
+        ):
+            from_transformers(str(tmp_path))

@@ -93,6 +93,19 @@ def test_what_is_not_finite_decides_nothing():
     assert [outcome.holds for outcome in found] == [None]
 
 
+@pytest.mark.parametrize(
+    "name", ["mlp.carriers", "mlp.noise_share", "weights.mlp.roughness", "weights.mlp.order_ratio.low"]
+)
+@pytest.mark.parametrize("text", ["{} < 0.5", "not {} < 0.5"])
+def test_numbers_of_roles_that_have_none_are_undecided(name, text):
+    group = reports.group()
+    profile = replace(group.profiles[0], name="mlp", numbers={})
+    bare = replace(group, profiles=(profile,), weights=replace(group.weights, evidence={}))
+    (found,) = judge(parse(text.format(name)), reports.report(bare))
+    assert found.holds is None
+    assert f"{name} is not there" in str(found)
+
+
 def test_each_group_is_judged_by_itself():
     both = reports.report(reports.group("encoder", weights="smooth"), reports.group("decoder", weights="rough"))
     assert [(o.group, o.holds) for o in judge(parse("weights == rough"), both)] == [

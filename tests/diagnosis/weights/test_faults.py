@@ -136,3 +136,24 @@ def test_a_bias_stored_before_its_matrix_is_not_taken_for_what_is_written():
     state = with_biases(perceptrons("independent"), 1.0)
     larger = in_block(state, 4, lambda name, value: value * (6.0 if "bias" in name else 2.5))
     assert [one.where for one in faults(larger)] == ["all matrices"]  # beside what it reads with, it writes no more
+
+
+def test_parts_that_write_nothing_are_dead_in_all_those_blocks():
+    nothing = {name: 0 * value if "down" in name else value for name, value in perceptrons("smooth").items()}
+    (finding,) = faults(nothing)
+    assert (finding.kind, finding.blocks, finding.where) == ("dead", tuple(range(12)), "mlp")
+    assert "every weight that it writes with is 0" in finding.reason
+    assert math.isfinite(finding.strength)
+    shallow = {name: 0 * value for name, value in perceptrons("smooth", depth=3).items()}
+    assert [(one.kind, one.blocks) for one in faults(shallow)] == [("dead", (0, 1, 2))]
+
+
+def test_among_dead_blocks_a_living_one_is_no_noise():
+    state = {name: value * name.startswith("blocks.3.") for name, value in perceptrons("independent").items()}
+    assert [(one.kind, one.blocks) for one in faults(state)] == [("dead", (0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11))]
+
+
+def test_a_bias_that_is_not_0_is_not_nothing():
+    nothing = {name: 0 * value if "down" in name else value for name, value in perceptrons("smooth").items()}
+    biases = {f"blocks.{block}.down.bias": noise(16, seed=1) for block in range(12)}
+    assert faults(nothing | biases) == ()

@@ -7,9 +7,15 @@ import math
 import pytest
 import torch
 
-from deeplimit.diagnosis.weights.profiles import observe_weights
+from deeplimit.diagnosis.weights.profiles import Observed, observe_weights
 from deeplimit.diagnosis.weights.verdict import judge_weights, order_ratio
+from deeplimit.regimes import Smoothness
 from tests.diagnosis.drawn import found, noise, perceptrons, permuted
+
+
+def order_of(one: Observed) -> Smoothness:
+    assert one.profile.order is not None
+    return one.profile.order
 
 
 def judged(state):
@@ -42,7 +48,8 @@ def test_weights_that_are_not_finite_have_no_verdict():
     state["blocks.2.up.weight"][0] = math.nan
     verdict = judged(state)
     assert verdict.label == "undecided"
-    assert "block 2 are not finite" in verdict.reason
+    assert verdict.reason == "16 values of mlp.up are not finite, in block 2"
+    assert verdict.evidence == {}
 
 
 def test_roles_that_disagree_are_mixed():
@@ -73,4 +80,42 @@ def test_weights_of_zeros_are_said_to_be_that():
     zeros = {name: 0 * value for name, value in perceptrons("smooth").items()}
     source, group = found(zeros)
     verdict = judge_weights(observe_weights(source, group), group.depth)
-    assert (verdict.label, "not 0" in verdict.reason) == ("undecided", True)
+    assert (verdict.label, verdict.reason) == ("undecided", "every weight of every role is 0")
+
+
+@pytest.mark.parametrize("kind", ["smooth", "tied"])
+@pytest.mark.parametrize("stored", ["float8_e4m3fn", "bfloat16", "float16", "float32"])
+def test_rounding_is_nowhere_rough(kind, stored):
+    state = {name: value.to(getattr(torch, stored)) for name, value in perceptrons(kind, seed=3).items()}
+    source, group = found(state)
+    observed = observe_weights(source, group)
+    assert judge_weights(observed, group.depth).label == kind
+    assert {order_of(one).label for one in observed} <= {"smooth", "tied"}
+
+
+def test_products_know_how_their_factors_were_stored():
+    line = perceptrons("tied", seed=4)
+    for block in range(12):
+        line[f"blocks.{block}.down.weight"] = line[f"blocks.{block}.down.weight"] * (1 + block / 40)
+    order = {}
+    for name in ("float64", "bfloat16"):
+        source, group = found({key: value.to(getattr(torch, name)) for key, value in line.items()})
+        order[name] = next(order_of(one) for one in observe_weights(source, group) if one.profile.name == "mlp")
+    assert (order["bfloat16"].label, order["bfloat16"].reason.split()[-1]) == ("smooth", "bfloat16")
+    assert order["float64"].label == "smooth"
+
+
+def test_equal_maps_beside_unequal_biases_are_mixed():
+    biases = {f"blocks.{block}.down.bias": noise(16, seed=block) for block in range(12)}
+    verdict = judged({**perceptrons("tied"), **biases})
+    assert (verdict.label, verdict.reason) == ("mixed", "tied: mlp; no order: mlp.down.bias")
+    equal = {f"blocks.{block}.down.bias": noise(16, seed=1) for block in range(12)}
+    assert judged({**perceptrons("tied"), **equal}).label == "tied"
+
+
+def test_numbers_that_cannot_be_multiplied_are_said_to_be_that():
+    for factor in (1e200, 1e-200):
+        source, group = found({name: factor * value for name, value in perceptrons("smooth").items()})
+        observed = observe_weights(source, group)
+        assert "too large or too small to be multiplied" in judge_weights(observed, group.depth).reason
+        assert {order_of(one).label for one in observed if one.profile.view == "raw"} == {"smooth"}

@@ -86,10 +86,20 @@ def test_seeds_are_a_sample_from_three_on():
     assert two.high == pytest.approx(max(found.high for found in one))
 
 
+def test_an_interval_over_seeds_is_no_narrower_than_one_curve():
+    alike = Curve((0, 10, 20, 40, 80, 160), (0.1, 0.5, 0.9, 0.8, 0.7, 0.6))
+    one, three = (
+        predict_weight_decay([alike] * n, Setting(0.1, steps=10_000), weight_decay=0.5, reading=ARGMAX) for n in (1, 3)
+    )
+    assert (one.low, one.value, one.high) == pytest.approx((5e-4, 1e-3, 1e-3))
+    assert (three.low, three.value, three.high) == pytest.approx((one.low, one.value, one.high))
+
+
 def test_a_censored_probe_gives_a_bound():
     found = predict_weight_decay([curve(0.001)], Setting(0.1, steps=200_000), weight_decay=0.01, reading=ARGMAX)
     assert found.value == pytest.approx(0.01 * 1000 / 200_000)
     assert found.high == math.inf
+    assert "inf" not in str(found)
     assert found.as_json()["high"] is None
     assert "lower bound" in found.warnings[0]
 
@@ -122,6 +132,7 @@ def test_without_a_peak_there_is_no_number(flawed, words):
     assert math.isnan(found.value)
     assert words in found.warnings[0]
     assert "none, because the probe shows no peak" in str(found)
+    assert "nan" not in str(found)
     assert found.as_json()["value"] is None
 
 

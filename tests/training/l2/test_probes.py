@@ -50,7 +50,7 @@ def test_the_triple_says_whether_the_peak_is_one_of_the_clock():
     assert found.law is not None
     assert found.law[0] == pytest.approx(1.0, abs=0.03)
     assert found.law[1] < 1 < found.law[2]
-    assert found.notes == ()
+    assert (found.notes, found.warnings) == ((), ())
     assert "p = 1.0" in str(found)
 
     def early_stopping(*, weight_decay, learning_rate, steps, seed):
@@ -59,8 +59,59 @@ def test_the_triple_says_whether_the_peak_is_one_of_the_clock():
     found = probe(early_stopping, SETTING, weight_decay=0.05, steps=1000)
     assert found.law is not None
     assert found.law[0] == 0
-    assert "the peak is not one of L2" in found.notes[0]
+    assert found.law[1] <= 0 <= found.law[2] < 1
+    (warning,) = found.warnings
+    assert warning.endswith(
+        "where L2 has p = 1: 4.45e-05, by the law, may be off: the fitted power makes it next to none"
+    )
+    assert f"\nwarning: {warning}" in str(found)
     assert found.as_json()["law"] == list(found.law)
+    assert found.as_json()["warnings"] == [warning]
+
+
+def power(p, *, every=1):
+    """A training that peaks at step 100 (0.05/λ)^p."""
+
+    def train(*, weight_decay, learning_rate, steps, seed):
+        for step in range(0, steps + 1, every):
+            share = step / 100 * (weight_decay / 0.05) ** p
+            yield step, 0.1 + 0.8 * share * math.exp(1 - share)
+
+    return train
+
+
+@pytest.mark.parametrize("p", [0.7, 0.8, 1.3])
+def test_another_power_is_a_warning_with_the_coefficient_that_it_makes(p):
+    found = probe(power(p), SETTING, weight_decay=0.05, steps=400)
+    (warning,) = found.warnings
+    assert found.law is not None
+    assert found.law[0] == pytest.approx(p, abs=0.03)
+    made = float(warning.split("the fitted power makes it ")[1].split()[0])
+    time = Reading().peak(found.curves[0]).time
+    assert made == pytest.approx(0.05 * (time / 100_000) ** (1 / found.law[0]), rel=0.01)
+    assert f"{0.05 * time / 100_000:.3g}, by the law" in warning
+
+
+def test_a_power_that_is_too_wide_to_tell_is_a_warning_and_one_that_is_known_is_none():
+    coarse = probe(power(1.0, every=40), SETTING, weight_decay=0.02, steps=400)
+    assert coarse.law is not None
+    assert coarse.law[1] < 1 < coarse.law[2]
+    assert "too wide to tell whether it is 1" in coarse.warnings[0]
+    assert probe(power(1.0), SETTING, weight_decay=0.02, steps=400).warnings == ()
+
+
+def test_a_triple_that_does_not_peak_in_time_bounds_the_power_from_above_alone():
+    def later(*, weight_decay, learning_rate, steps, seed):
+        for step in range(0, steps + 1, 2):
+            share = step / (80 if weight_decay < 0.1 else 199)
+            yield step, 0.1 + 0.8 * share * math.exp(1 - share)
+
+    found = probe(later, SETTING, weight_decay=0.05, steps=200)
+    assert found.law is not None
+    assert (found.law[1], found.law[2] < 0) == (-math.inf, True)
+    assert found.as_json()["law"][1] is None
+    assert "(−∞ to −0." in str(found)
+    assert "inf" not in str(found)
 
 
 def test_a_probe_that_is_censored_goes_up():
@@ -88,14 +139,15 @@ def test_a_search_for_what_diverges_everywhere_ends():
     found = probe(train, SETTING, weight_decay=0.06, steps=1000)
     assert [outcome for _, outcome in tried(found)] == ["diverged"] * 8
     assert "in 8 probes" in found.notes[0]
+    assert "was not tested (no probe peaked)" in found.warnings[0]
 
 
 def test_a_law_that_was_not_tested_is_said():
     found = probe(Clock(ceiling=0.01), SETTING, weight_decay=0.05, steps=1000)
     assert tried(found) == [(0.05, "peaked"), (0.05 * 3, "never above chance")]
-    assert found.law is None
-    assert "the law was not tested" in found.notes[0]
-    assert "(law" not in str(found)
+    assert (found.law, found.notes) == (None, ())
+    assert "the law t_* ~ 1/λ was not tested (three times the coefficient does not peak" in found.warnings[0]
+    assert "\nlaw:" not in str(found)
 
 
 def test_a_peak_before_the_first_measurement_goes_down():

@@ -119,10 +119,16 @@ class Group:
         return f"{self.blocks[block]}.{role.suffix}" if plain else self.blocks[block] + role.suffix
 
     def read(self, source: Source, block: int, role: Role) -> Tensor:
-        """One role of one block, `[out, in, …]` in float32 or float64."""
+        """One role of one block, `[out, in, …]` in float32 or float64.
+
+        Raises:
+            InputError: the tensor holds complex numbers.
+        """
         import torch
 
         stored = source.read(self.tensor(block, role))
+        if stored.is_complex():
+            raise checks.InputError(f"{self.tensor(block, role)}: expected real numbers, found {stored.dtype}")
         tensor = stored.transpose(0, 1) if role.transposed else stored
         if role.rows:
             tensor = torch.cat([tensor[start:end] for start, end in role.rows])

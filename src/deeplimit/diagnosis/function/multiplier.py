@@ -114,7 +114,7 @@ def _ratios(observed: Sequence[Observed], group: Group) -> dict[str, float]:
     sizes: dict[str, dict[str, list[float]]] = {}
     for one in observed:
         role = next((role for role in group.roles if role.name == one.profile.name), None)
-        if role is not None and one.profile.view == "raw" and role.use in ("reads", "writes"):
+        if role is not None and one.profile.view == "raw" and role.use in ("reads", "writes") and all(one.finite):
             gain = statistics.median(one.profile.curves["norm"]) / math.sqrt(role.shape[0])
             sizes.setdefault(role.part, {}).setdefault(role.use, []).append(gain)
     return {

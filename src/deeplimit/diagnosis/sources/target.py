@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from deeplimit.diagnosis.sources.folder import FolderSource
@@ -47,6 +48,19 @@ def open_target(text: str, *, download: bool = False) -> Source:
     if library in LIBRARIES and colon:
         return (from_timm if library == "timm" else from_transformers)(name, download=download)
     return from_function(text) if colon else from_name(text, download=download)
+
+
+def files_of(text: str) -> list[Path]:
+    """What a target names in the file system, also as `FILE.py:function`, `MODULE:function` or `transformers:FOLDER`; empty where nothing.
+
+    >>> files_of("no-such-thing:at-all")
+    []
+    """
+    (before, _, _), (_, _, after) = text.rpartition(":"), text.partition(":")
+    names = (text, before, before.replace(".", os.sep) + ".py", after)
+    return [
+        Path(name) for name in names if name and os.path.exists(name)
+    ]  # which takes any name, as Path.exists does not
 
 
 def open_file(file: Path) -> Source:

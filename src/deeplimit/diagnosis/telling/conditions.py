@@ -57,6 +57,8 @@ PASSAGE_CURVES = (
     "stream_norm", "update_norm", "update_ratio", "alignment", "gain", "branch_gain", "removal", "tail"
 )  # fmt: skip
 """What a batch shows, known by name where there is none."""
+ROLE_NUMBERS, ROLE_EVIDENCE = ("carriers", "noise_share"), ("order_ratio", "roughness")
+"""What is known of a role, by name."""
 
 WORDS = {
     "weights": get_args(WeightsLabel),
@@ -312,6 +314,9 @@ def _finite(value: float) -> float | None:
 def _names(group: GroupReport) -> Iterator[str]:
     yield from (name for name, _ in _numbers(group))
     yield from (name for name, _ in _curves(group))
+    for profile in group.profiles:  # of weights that are not finite or 0 none of these is there
+        yield from (f"{profile.name}.{name}" for name in ROLE_NUMBERS)
+        yield from (f"weights.{profile.name}.{name}" for name in ROLE_EVIDENCE)
 
 
 def _measured(group: GroupReport) -> dict[str, Measured]:

@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 from deeplimit.diagnosis.blocks.group import Part
 from deeplimit.diagnosis.report import FORMAT, Answer, FindingKind, FunctionLabel, Question, WeightsLabel
+from deeplimit.regimes.precheck import State
+from deeplimit.regimes.verdict import Order
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": ["number", "null"]}
@@ -55,10 +57,12 @@ _DEFINITIONS: dict[str, Any] = {
     ),
     "order": _object(
         "whether the order of the blocks matters, and how rough the path is",
-        label={"enum": ["smooth", "rough", "no order", "undecided"]},
+        label={"enum": list(get_args(Order))},
         ratio=_said(_NUMBER, "squared increments over squared distances from the mean: near 2 for a random order"),
         p_value=_said(_NUMBER, "share of random orders with a ratio as small"),
         roughness=_ref("measured", null=True),
+        reason=_said(_TEXT, "what was found before any statistic; empty where all of them were taken"),
+        state={"enum": list(get_args(State))},
     ),
     "profile": _object(
         "numbers of one role or pair over depth",

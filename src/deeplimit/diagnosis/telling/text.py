@@ -213,12 +213,17 @@ def finite(values: Sequence[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
+def course(order: Smoothness) -> str:
+    """What the blocks are over depth, in a word or two: the label, or why there is none."""
+    return {"zero": "all are 0", "not finite": "not finite"}.get(order.state, order.label)
+
+
 def _order(order: Smoothness | None) -> list[str]:
     if order is None:
         return [ABSENT] * 3 + ["undecided"]
     found = order.roughness
     rough = f"{found.value:z.2f}±{(found.high - found.low) / 2:.2f}" if found else ABSENT
-    return [number(order.ratio, 2), number(order.p_value, 2), rough, order.label]
+    return [number(order.ratio, 2), number(order.p_value, 2), rough, course(order)]
 
 
 def _passage(passage: Passage) -> Lines:

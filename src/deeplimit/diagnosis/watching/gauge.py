@@ -12,7 +12,7 @@ from deeplimit import checks
 from deeplimit.diagnosis.blocks.group import Group, Role
 from deeplimit.diagnosis.function import hooked
 from deeplimit.diagnosis.sources.module import unwrapped
-from deeplimit.statistics.roughness import ROUNDING
+from deeplimit.statistics.rounding import ROUNDING
 
 if TYPE_CHECKING:
     import torch

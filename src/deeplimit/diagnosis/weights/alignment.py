@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplimit.diagnosis.weights.sketches import sketch
+from deeplimit.statistics.rounding import in_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,4 +57,5 @@ def _of_norm_one(matrix: Tensor) -> Tensor:
     """In float64, with Frobenius norm 1, or 0 as it was."""
     import torch
 
-    return matrix.double().div(matrix.double().norm().clamp_min(torch.finfo(torch.float64).tiny))
+    wide = in_range(matrix)
+    return wide.div(wide.norm().clamp_min(torch.finfo(torch.float64).tiny))

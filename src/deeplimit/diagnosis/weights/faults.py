@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from deeplimit.diagnosis.report import Finding
 from deeplimit.diagnosis.weights import seriation
 from deeplimit.diagnosis.weights.profiles import MATRICES
-from deeplimit.diagnosis.weights.verdict import listed
+from deeplimit.regimes.precheck import listed
 from deeplimit.regimes.verdict import FEWEST
 
 if TYPE_CHECKING:
@@ -57,22 +57,25 @@ SURE, EXPLAINED = 5.0, 3.2
 """Least log-likelihood ratio of another order; least share of the variance of cosines that depth explains in it, times the depth."""
 
 TINY = 1e-300
+VOID = -math.log(TINY) / 2
+"""A residual above this is beside blocks that are 0, and says nothing of the block."""
 
 
 def find_faults(observed: Sequence[Observed], group: Group) -> tuple[Finding, ...]:
-    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite.
+    """What stands out in the weights of a group, the strongest first; below 6 blocks only what is not finite, or 0 in all blocks.
 
     Of a block that is not finite nothing else is said.
     """
     broken = list(_not_finite(observed, group.depth))
     if group.depth < FEWEST:
-        return tuple(broken)
+        return tuple(broken + list(_zero(observed, group, ())))
     findings: list[Finding] = []
-    maps = [one for one in observed if _is_comparable(one, group)]
+    maps = [one for one in observed if one.comparable and one.sound]
     tables = [(one, table) for one in maps if (table := seriation.cosines(one)) is not None]
     of_stream = [(table, one.path.shape[1]) for one, table in tables if _is_of_stream(one)]
     shared = seriation.shared([table for table, _ in of_stream], [entries for _, entries in of_stream])
     findings += _scaled(observed, group)
+    findings += _zero(observed, group, findings)
     findings += _enlarged(observed, group, shared)
     findings += _tied(maps)
     odd = {block for finding in findings for block in finding.blocks}
@@ -116,15 +119,28 @@ def _not_finite(observed: Sequence[Observed], depth: int) -> Iterator[Finding]:
     for one in observed:
         broken = tuple(block for block in range(depth) if not one.finite[block])
         if broken and one.profile.view == "raw":
-            where = f"{one.profile.name} of block {listed(broken)} has numbers that are not finite"
-            yield Finding("not finite", broken, one.profile.name, where, math.inf)
+            yield Finding("not finite", broken, one.profile.name, one.broken, math.inf)
 
 
-def _is_comparable(one: Observed, group: Group) -> bool:
-    """Whether no order of hidden units shows in it."""
-    if one.profile.view != "raw":
-        return one.profile.view == "invariant"
-    return group.role(one.profile.name).use in ("gain", "bias", "stream", "scale", "other")
+def _zero(observed: Sequence[Observed], group: Group, known: Sequence[Finding]) -> Iterator[Finding]:
+    """Parts that write to the stream with weights that are 0, in blocks that are not smaller than those nearby, since these are 0 too."""
+    norms = {one.profile.name: one.profile.curves["norm"] for one in observed if one.profile.view == "raw"}
+    for where, roles in _writers(group).items():
+        dead = {block for one in known if one.kind == "dead" and one.where == where for block in one.blocks}
+        rows = enumerate(zip(*(norms[role.name] for role in roles), strict=True))
+        blocks = tuple(block for block, row in rows if not any(row) and block not in dead)
+        if blocks:
+            said = f"{where} of {listed('block', blocks)} adds nothing to the stream: every weight that it writes with is 0"
+            yield Finding("dead", blocks, where, said, VOID / SIZE)
+
+
+def _writers(group: Group) -> dict[str, list[Role]]:
+    """Part or norm -> the roles that what it adds to the stream comes from; a bias alone adds nothing of the input."""
+    found: dict[str, list[Role]] = collections.defaultdict(list)
+    for role in group.roles:
+        if role.use in ("writes", "stream", "bias", "gain", "scale"):
+            found[_outlet(role) if role.part == "norm" else role.part].append(role)
+    return {where: roles for where, roles in found.items() if any(role.use != "bias" for role in roles)}
 
 
 def _is_of_stream(one: Observed) -> bool:
@@ -162,7 +178,7 @@ def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, 
         if role.use == "reads":
             reads[role.part].append(norms[role.name])
             continue
-        sets[role.suffix.rpartition(".")[0] if role.part == "norm" else role.part].append(norms[role.name])
+        sets[_outlet(role) if role.part == "norm" else role.part].append(norms[role.name])
         if role.use in ("writes", "stream"):
             writes.setdefault(role.part, norms[role.name])
     for name, curves in sets.items():
@@ -170,6 +186,11 @@ def _outlets(observed: Sequence[Observed], group: Group) -> Iterator[tuple[str, 
             read = [statistics.mean(column) for column in zip(*reads[name], strict=True)]
             curves.append(_beside(writes[name], read))
         yield name, curves
+
+
+def _outlet(role: Role) -> str:
+    """A norm by the name of its tensors."""
+    return role.suffix.rpartition(".")[0]
 
 
 def _beside(written: Sequence[float], read: Sequence[float]) -> list[float]:
@@ -190,7 +211,7 @@ def _scaled(observed: Sequence[Observed], group: Group) -> list[Finding]:
         common = [_common(column) for column in zip(*map(residuals, curves), strict=True)]
         limits = _threshold(common, max(SIZE, _by_chance(group, "writes", "stream", part=where)))
         for block, (rest, limit) in enumerate(zip(common, limits, strict=True)):
-            if abs(rest) >= limit:
+            if abs(rest) >= limit and rest < VOID:
                 found.append(_of_size(where, block, rest, strength=abs(rest) / limit))
     return found
 
@@ -230,7 +251,7 @@ def _enlarged(observed: Sequence[Observed], group: Group, shared: Shares | None)
     for block, (column, limit) in enumerate(zip(columns, limits, strict=True)):
         at_end, more = block in (0, group.depth - 1), wider[block] >= SUSPECT
         strength = _at_end(column, limit, more=more) if at_end else _inside(column, limit, by_chance=by_chance)
-        if strength >= 1:
+        if strength >= 1 and min(column) < VOID:
             found.append(_larger(block, min(column), strength, noisy=more or apart[block] <= -SUSPECT))
     return found
 
@@ -267,7 +288,7 @@ def _tied(maps: Sequence[Observed]) -> list[Finding]:
     for one in maps:
         steps = one.path.diff(dim=0).norm(dim=1)
         usual = float(steps.median())
-        if usual > 0 and one.profile.order is not None and one.profile.order.ratio > 0:
+        if usual > 0 and one.profile.order is not None and one.profile.order.ratio:
             ratios.append((steps / usual).tolist())
     found = []
     for block, column in enumerate(zip(*ratios, strict=True)):

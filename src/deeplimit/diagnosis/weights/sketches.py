@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deeplimit.statistics.rounding import LARGEST, exponent, shifted
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,6 +23,9 @@ SIDE = 64
 
 EXACT = 1024
 """Smaller size of a matrix up to which its spectrum is computed whole, from its Gram matrix in float64."""
+
+PROBED = 20
+"""Power of 2 up to which numbers of float32 may be multiplied with themselves four times, and summed."""
 
 CHUNK = 1024
 """Hidden units that are held in float64 at a time."""
@@ -101,6 +106,10 @@ def spectrum(matrix: Tensor) -> Spectrum:
     """
     import torch
 
+    power = exponent(matrix, largest=PROBED if min(matrix.shape) > EXACT else LARGEST)
+    if power:
+        found = spectrum(shifted(matrix, power))
+        return Spectrum(shifted(found.norm, -power), shifted(found.top, -power), found.participation)
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     if tall.shape[1] > EXACT:
         squares = sum(float(row.double().square().sum()) for row in tall)

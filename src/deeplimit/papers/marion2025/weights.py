@@ -108,7 +108,8 @@ def _profile(what: str, weights: Tensor) -> Iterator[Observation]:
         (".high", [index.high for index in indices]),
     ):
         yield Observation(f"hurst.{what}{name}", torch.tensor(numbers))
-    verdicts = [float(LABELS.index(smoothness(one[None]).label)) for one in members]
+    labels = [smoothness(one[None]).label for one in members]
+    verdicts = [float(LABELS.index("smooth" if label == "tied" else label)) for label in labels]
     yield Observation(f"verdict.{what}", torch.tensor(verdicts))
 
 

@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from deeplimit import checks
-from deeplimit.fits import half_width
 from deeplimit.statistics.peaks import WITHIN, Peak
 from deeplimit.training.l2.conventions import Convention, Setting, convention, shrinkage
-from deeplimit.training.l2.probes import ALLOWANCE, Curve, Reading, outcome
+from deeplimit.training.l2.probes import ALLOWANCE, NEAR, Curve, Reading, outcome, together
 
-_NEAR = math.sqrt(10)  # rules within half a decade agree
 _FITTED = 0.99  # training accuracy of a network that can fit its training set
 _EXPONENT, _PREFACTOR = -0.527, 1.084
 
@@ -66,16 +62,15 @@ class Prediction:
         return found
 
     def __str__(self) -> str:
-        lines = [f"weight decay: {self.value:.3g}  (95 %: {self.low:.3g} to {self.high:.3g})"]
-        if not math.isfinite(self.value):
-            lines = ["weight decay: none, because the probe shows no peak"]
-        if math.isfinite(self.time):
-            after = f", after {self.clock:.3g} decay times" if math.isfinite(self.clock) else ""
-            lines.append(f"peak of the probe: step {self.time:.4g}{after}")
-        known = {within: value for within, value in self.definitions.items() if math.isfinite(value)}
-        if known:
-            spread = ", ".join(f"{value:.3g} ({within:g})" for within, value in known.items())
-            lines.append(f"by distance from the maximum: {spread}")
+        lines = ["weight decay: none, because the probe shows no peak"]
+        if math.isfinite(self.value):
+            high = f"to {self.high:.3g}" if math.isfinite(self.high) else "or more"
+            ticks = f", after {self.clock:.3g} decay times" if math.isfinite(self.clock) else ""
+            lines = [f"weight decay: {self.value:.3g}  (95 %: {self.low:.3g} {high})"]
+            lines.append(f"peak of the probe: step {self.time:.4g}{ticks}")
+        seen = {within: value for within, value in self.definitions.items() if math.isfinite(value)}
+        spread = ", ".join(f"{value:.3g} ({within:g})" for within, value in seen.items())
+        lines += [f"by distance from the maximum: {spread}"] if spread else []
         for name, rule in self.rules.items():
             value = "" if rule.value is None else f"{rule.value:.3g}, "
             lines.append(f"{name} rule: {value}{rule.low:.3g} to {rule.high:.3g}  ({rule.note})")
@@ -115,7 +110,8 @@ def predict_weight_decay(
         reading: how t_* is read.
 
     Returns:
-        The interval is that of t_*: over seeds (Student, of log t_*) from 3 on, else the widest of the curves' own.
+        The interval is that of t_*: over seeds (Student, of log t_*) from 3 on and no narrower than a single curve's own, else the widest
+        of the curves' own.
 
     Raises:
         InputError: no curve, a coefficient that is not positive, or no budget.
@@ -131,7 +127,7 @@ def predict_weight_decay(
     if not curves:
         raise checks.InputError("curves: expected at least one, found none")
     peaks = [read.peak(curve) for curve in curves]
-    time, low, high = _together(peaks)
+    time, low, high = together(peaks)
     # The same rate and momentum before and after: c drops out, whatever the convention.
     value = weight_decay * time / budget
     others = {within: [replace(read, within=within).peak(curve) for curve in curves] for within in (0.0, *WITHIN)}
@@ -142,26 +138,11 @@ def predict_weight_decay(
         weight_decay * high / budget,
         time=time,
         clock=shrinkage(weight_decay, setting, source=source) * time,
-        definitions={within: weight_decay * _together(found)[0] / budget for within, found in others.items()},
+        definitions={within: weight_decay * together(found)[0] / budget for within, found in others.items()},
         rules=rules,
         disagreements=_disagreements(value, rules),
         warnings=_warnings(curves, peaks, budget=budget, kind=convention(source)),
     )
-
-
-def _together(peaks: Sequence[Peak]) -> tuple[float, float, float]:
-    """t_* with its interval: of those that peaked, else of those that were censored, from which on it is."""
-    usable = [peak for peak in peaks if peak.usable and peak.time > 0]
-    learned = usable or [peak for peak in peaks if peak.learned and peak.time > 0]
-    if not learned:
-        return math.nan, math.nan, math.nan
-    logs = np.log([peak.time for peak in learned])
-    time = math.exp(logs.mean())
-    low, high = min(peak.low for peak in learned), max(peak.high for peak in learned)
-    if len(learned) > 2:
-        half = half_width(logs)
-        low, high = time * math.exp(-half), time * math.exp(half)
-    return time, 0.0 if any(peak.early for peak in learned) else low, high if usable else math.inf
 
 
 def _rules(setting: Setting, source: str | Convention) -> dict[str, Advice]:
@@ -226,7 +207,7 @@ def power_law_rule(setting: Setting, *, source: str | Convention = "torch-adamw"
     share = _PREFACTOR * setting.tokens_per_parameter**_EXPONENT
     value = 1 / (unit * steps * share)
     note = f"τ is {share:.3g} of the run; Bergsma et al. 2025, found for language models; the prefactor is not verified"
-    return Advice(value, value / _NEAR, value * _NEAR, note)
+    return Advice(value, value / NEAR, value * NEAR, note)
 
 
 def _unit(setting: Setting, source: str | Convention) -> float:
@@ -276,7 +257,7 @@ def _disagreements(value: float, rules: Mapping[str, Advice]) -> tuple[str, ...]
     for name, rule in rules.items():
         low, high = (rule.low, rule.high) if rule.value is None else (rule.value, rule.value)
         factor = max(value / high, low / value) if value > 0 else math.nan
-        if factor > _NEAR:
+        if factor > NEAR:
             side = "above" if value > high else "below"
             said = f"{low:.3g} to {high:.3g}" if rule.value is None else f"{rule.value:.3g}"
             found.append(f"the probe's {value:.3g} lies a factor of {factor:.2g} {side} the {name} rule's {said}")

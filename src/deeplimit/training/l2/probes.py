@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from deeplimit import checks
+from deeplimit.fits import half_width
 from deeplimit.statistics.peaks import Peak, peak_time
 from deeplimit.training.l2.conventions import Setting
 
@@ -22,7 +25,9 @@ FACTOR = 3.0
 """By what a coefficient is multiplied or divided when its probe shows no peak."""
 
 _ATTEMPTS = 8  # coefficients at most
-_LAW = (0.5, 1.5)  # exponents that pass for the law
+NEAR = math.sqrt(10)
+"""Coefficients within half a decade agree."""
+
 _PROBES = 4  # as many fit into the allowance unless their length is given: room to adapt, or for seeds
 _OUTCOMES = ("peaked", "censored", "early", "never above chance", "diverged")  # from the most useful on
 _NOTHING = Peak(math.nan, math.nan, math.nan, math.nan, learned=False, censored=False, early=False)
@@ -102,6 +107,31 @@ def outcome(curve: Curve, peak: Peak) -> str:
     return "censored" if peak.censored else "early" if peak.early else "peaked"
 
 
+def together(peaks: Sequence[Peak]) -> tuple[float, float, float]:
+    """t_* with its interval: of those that peaked, else of those that were censored, from which on it is; NaN where there is none.
+
+    Over seeds (Student, of log t_*) from 3 on, but on each side no narrower than a single curve's own interval is on average: seeds that
+    are measured at the same steps agree no better than these lie apart.
+    """
+    usable = [peak for peak in peaks if peak.usable and peak.time > 0]
+    learned = usable or [peak for peak in peaks if peak.learned and peak.time > 0]
+    if not learned:
+        return math.nan, math.nan, math.nan
+    logs = np.log([peak.time for peak in learned])
+    time = math.exp(logs.mean())
+    low, high = min(peak.low for peak in learned), max(peak.high for peak in learned)
+    if len(learned) > 2:
+        factor = math.exp(half_width(logs))
+        low = time / max(factor, _mean_ratio([(peak.time, peak.low) for peak in learned]))
+        high = time * max(factor, _mean_ratio([(peak.high, peak.time) for peak in learned]))
+    return time, 0.0 if any(peak.early for peak in learned) else low, high if usable else math.inf
+
+
+def _mean_ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    """The geometric mean of some ratios; infinite where one is."""
+    return math.inf if any(b == 0 for _, b in pairs) else math.exp(sum(math.log(a / b) for a, b in pairs) / len(pairs))
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One run of a probe; `steps` is how many it took."""
@@ -122,7 +152,8 @@ class Probe:
         attempts: all runs, in their order.
         budget: T, of the run that is prepared.
         law: p and its interval in t_* ~ λ^(−p), between this coefficient and its triple; 1 if the law holds, None if not measured.
-        notes: in words, what did not go as asked, or speaks against the law.
+        notes: in words, what did not go as asked.
+        warnings: in words, what speaks against the law, or that nothing speaks for it, and what that means for the coefficient.
     """
 
     weight_decay: float
@@ -130,6 +161,7 @@ class Probe:
     budget: int
     law: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def curves(self) -> tuple[Curve, ...]:
@@ -142,12 +174,13 @@ class Probe:
         return sum(attempt.steps for attempt in self.attempts)
 
     def as_json(self) -> dict[str, Any]:
-        """Attempts without their curves, what they took, and the notes."""
+        """Attempts without their curves, what they took, the law, notes and warnings."""
         names = ("weight_decay", "seed", "steps", "outcome")
         rows = [{name: getattr(attempt, name) for name in names} for attempt in self.attempts]
         share = self.spent / self.budget
         law = [p if math.isfinite(p) else None for p in self.law] if self.law else None
-        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "law": law, "notes": list(self.notes)}
+        said = {"notes": list(self.notes), "warnings": list(self.warnings)}
+        return {"attempts": rows, "spent": self.spent, "share_of_budget": share, "law": law, **said}
 
     def __str__(self) -> str:
         lines = [
@@ -156,8 +189,9 @@ class Probe:
         ]
         share = f"spent: {self.spent} steps, {self.spent / self.budget:.1%} of the budget of {self.budget}"
         if self.law:
-            lines.append("law: t_* ~ λ^(−p), p = {:.2f} ({:.2f} to {:.2f}) from it to its triple".format(*self.law))
-        return "\n".join([*lines, share, *(f"note: {note}" for note in self.notes)])
+            lines.append(f"law: t_* ~ λ^(−p), p = {_powers(self.law)} from it to its triple")
+        said = [f"note: {note}" for note in self.notes] + [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, share, *said])
 
 
 def probe(
@@ -193,23 +227,49 @@ def probe(
     series = _Series(train, setting, reading=reading or Reading(), length=length)
     notes = series.search(checks.moderate("weight_decay", weight_decay), seeds[0])
     best = min(series.attempts, key=lambda attempt: _OUTCOMES.index(attempt.outcome))
-    if best.outcome != "peaked":
-        return Probe(best.weight_decay, tuple(series.attempts), budget, None, notes)
-    law = series.law(best)
-    if law is None:
-        notes += (
-            "the law was not tested: three times the coefficient does not peak, or does not fit into the allowance",
-        )
-    elif law[1] > _LAW[1] or law[2] < _LAW[0]:
-        notes += (
-            "t_* is not as 1/λ from the coefficient to its triple: the peak is not one of L2, or the triple too large",
-        )
-    for place, seed in enumerate(seeds[1:], start=1):
+    law = series.law(best) if best.outcome == "peaked" else None
+    for place, seed in enumerate(seeds[1:] if best.outcome == "peaked" else (), start=1):
         if not series.fits():
             notes += (f"seeds {', '.join(map(str, seeds[place:]))} did not fit into {ALLOWANCE:.0%} of the budget",)
             break
         series.run(best.weight_decay, seed)
-    return Probe(best.weight_decay, tuple(series.attempts), budget, law, notes)
+    found = Probe(best.weight_decay, tuple(series.attempts), budget, law, notes)
+    return replace(found, warnings=_doubts(found, reading or Reading()))
+
+
+def _doubts(found: Probe, reading: Reading) -> tuple[str, ...]:
+    """What speaks against the law, or that nothing speaks for it.
+
+    λ = λ_p t_*/T is for p = 1; where t_* ~ λ^(−p), the coefficient that peaks after T steps is λ_p (t_*/T)^{1/p}.
+    """
+    if found.law is None:
+        why = "three times the coefficient does not peak, or does not fit into the allowance"
+        if not any(attempt.outcome == "peaked" for attempt in found.attempts):
+            why = "no probe peaked"
+        return (
+            f"the law t_* ~ 1/λ was not tested ({why}): the peak may come without L2, and the coefficient is a guess",
+        )
+    time, _, _ = together([reading.peak(curve) for curve in found.curves])
+    plain, value, low, high = (_at(found, time, power) for power in (1.0, *found.law))
+    fitted, least, most = (f"{one:.3g}" if one > plain / 1000 else "next to none" for one in (value, low, high))
+    other = f"{plain:.3g}, by the law, may be off: the fitted power makes it {fitted}"
+    other += f" ({least} to {most})" if most != least else ""
+    what = f"t_* ~ λ^(−p) with p = {_powers(found.law)} from the coefficient to its triple"
+    if not found.law[1] <= 1 <= found.law[2]:
+        return (f"{what}, where L2 has p = 1: {other}",)
+    if not (low > plain / NEAR and high < plain * NEAR):
+        return (f"{what}, too wide to tell whether it is 1, as of L2: {other}",)
+    return ()
+
+
+def _at(found: Probe, time: float, power: float) -> float:
+    """The coefficient whose peak is at the budget's end, if t_* ~ λ^(−power); 0 where t_* does not grow for smaller ones."""
+    return found.weight_decay * (time / found.budget) ** (1 / power) if power > 0 else 0.0
+
+
+def _powers(law: tuple[float, float, float]) -> str:
+    value, low, high = ("∞" if p == math.inf else "−∞" if p == -math.inf else f"{p:.3f}".replace("-", "−") for p in law)
+    return f"{value} ({low} to {high})"
 
 
 class _Series:
@@ -253,14 +313,15 @@ class _Series:
         if known or not self.fits() or self.run(best.weight_decay * FACTOR, best.seed) not in ("peaked", "censored"):
             return None
         one, three = (self._reading.peak(attempt.curve) for attempt in (best, self.attempts[-1]))
-        return _exponent(one.time, three.time), _exponent(one.low, three.high), _exponent(one.high, three.low)
+        latest = math.inf if three.censored else three.high
+        return _exponent(one.time, three.time), _exponent(one.low, latest), _exponent(one.high, three.low)
 
 
 def _exponent(time: float, time_of_triple: float) -> float:
     """p of t_* ~ λ^(−p); a bound of an interval may be time 0."""
     if time_of_triple <= 0:
         return math.inf
-    return math.log(time / time_of_triple) / math.log(FACTOR) if time > 0 else -math.inf
+    return math.log(time / time_of_triple) / math.log(FACTOR) if time > 0 and time_of_triple < math.inf else -math.inf
 
 
 def _scaled(weight_decay: float, power: int) -> float:

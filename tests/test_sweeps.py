@@ -285,7 +285,7 @@ def replace_cost(job, need):
             return Cost(1.0, memory_bytes=need)
 
     own = {field.name: getattr(job.task, field.name) for field in dataclasses.fields(job.task)}
-    return dataclasses.replace(job, task=kind(**own))
+    return dataclasses.replace(job, task=Heavy(**own))
 
 
 @pytest.fixture

@@ -126,8 +126,13 @@ def test_what_is_expected_counts_what_is_not_complete_and_shared_runs_once(study
 def test_what_does_not_fit_into_memory_is_summed_up_and_not_sampled(study, tmp_path, monkeypatch):
     monkeypatch.setattr("deeplimit.machine.memory", lambda device="cpu": 10.0)
     monkeypatch.setattr(sys.modules["deeplimit.study.plan"], "probe", lambda jobs, execution: pytest.fail("sampled"))
-    total = expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution(workers=2))[-1][1]
+    total = expectations(
+        [study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution(workers=2)
+    )[-1][1]
     assert (total.runs, total.unknown, total.seconds, total.memory_bytes) == (6, 6, 0.0, 8 * 8)
     assert "memory of flow" in total.lack
     monkeypatch.undo()
-    assert expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution())[-1][1].lack == ""
+    assert (
+        expectations([study], plan([study], REQUEST), store=Store(tmp_path / "new"), execution=Execution())[-1][1].lack
+        == ""
+    )

@@ -150,9 +150,11 @@ MADE = {
     """,
     "what the package makes for itself out of numbers that were checked": """
         bench.cases.Series bench.contestants.* bench.running.Heat diagnosis.blocks.* diagnosis.function.hooked.Call
-        diagnosis.sources.safetensor_file.Entry diagnosis.watching.alarms.Alarms networks.staged.Kernels records.tasks.Context report.*
+        diagnosis.sources.safetensor_file.Entry diagnosis.watching.alarms.Alarms networks.staged.Kernels records.source.Import
+        records.tasks.Context regimes.precheck.Unit report.*
         sweeps.Expectation sweeps.Job training.l2.rules.RuleState training.l2.rules.Track training.step.State
     """,
+    "what a file says, checked as it is read: tests/records/test_integrity.py": "records.integrity.* records.store.Marker",
     "a measurement while training, which is looked at for what is not finite": "training.l2.rules.Signal",
     "the data sets, written down in the package": "data.sets.*",
     "a monitor needs a module: tests/diagnosis/watching/test_monitor.py": "diagnosis.watching.monitor.DepthMonitor",

@@ -235,6 +235,15 @@ def brief(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "…"
 
 
+def no_library(library: str) -> str:
+    """Says that a library is missing, and what installs it: an extra of its name.
+
+    >>> no_library("onnx")
+    "expected the library onnx (pip install 'deeplimit[onnx]'), found none"
+    """
+    return f"expected the library {library} ({extra_command(library)}), found none"
+
+
 def extra_command(name: str) -> str:
     """The command that installs an extra.
 

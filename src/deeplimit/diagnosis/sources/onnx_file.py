@@ -95,9 +95,7 @@ def _graph(file: Path) -> Any:
     try:
         import onnx
     except ImportError as problem:
-        raise checks.InputError(
-            f"{file}: expected the library onnx ({checks.extra_command('onnx')}), found none"
-        ) from problem
+        raise checks.InputError(f"{file}: {checks.no_library('onnx')}") from problem
     machine.check_memory(str(file), 2.0 * file.stat().st_size)  # read as a whole, and taken apart
     try:
         model = onnx.load_model(file, load_external_data=False)

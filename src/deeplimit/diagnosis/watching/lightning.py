@@ -6,9 +6,13 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
+from deeplimit import checks
 from deeplimit.diagnosis.watching.monitor import DepthMonitor
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as problem:
+    raise ImportError(checks.no_library("lightning")) from problem
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ExportableState
-
+from deeplimit import checks
 from deeplimit.diagnosis.watching.monitor import DepthMonitor
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers.trainer_callback import ExportableState
+except ImportError as problem:
+    raise ImportError(checks.no_library("transformers")) from problem
 
 
 class DepthMonitorTrainerCallback(TrainerCallback, ExportableState):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from deeplimit import checks
 from deeplimit.training.l2.autol2 import AutoL2
 from deeplimit.training.l2.rules import Rule
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as problem:
+    raise ImportError(checks.no_library("lightning")) from problem
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ExportableState
-
 from deeplimit import checks
 from deeplimit.training.l2.autol2 import AutoL2
 from deeplimit.training.l2.rules import PublishedRule, RobustRule, Rule
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers.trainer_callback import ExportableState
+except ImportError as problem:
+    raise ImportError(checks.no_library("transformers")) from problem
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

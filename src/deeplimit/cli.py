@@ -647,9 +647,13 @@ def _foresee(subject: Subject, request: Request, *, out: Path, execution: Execut
 # Printing ----------------------------------------------------------------------------------------------------------
 
 
+#: Characters that command a terminal; names of files and of a user's study may hold some. `\\u001b` is right in JSON, too.
+CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
 def _say(text: str, stream: object = None) -> None:
-    """Print a line as it is."""
-    typer.echo(text, file=stream)  # type: ignore[arg-type]
+    """Print text, its control characters in words."""
+    typer.echo(text.translate(CONTROLS), file=stream)  # type: ignore[arg-type]
 
 
 def _tell(done: Conclusion, look: Look) -> int:

@@ -117,6 +117,7 @@ class History:
         for name in ("work", "tmp", "home"):
             (self.root / name).mkdir(parents=True)
         self.constants, self.name, self.comments = Constants(), "mine", 0
+        self.known_as = self.name  # by the folder
         self.options: dict[str, Any] = {"tier": "quick", "replicates": 0}
         #: Of the last run that was begun, and of the last that ended well.
         self.begun: tuple[Any, ...] | None = None
@@ -159,12 +160,18 @@ class History:
         """Run the study, to the end or to the change of a file at which it is killed."""
         words = ["study", f"{self.name}.py", "--out", "out", "--workers", "1", "--json"]
         words += ["--tier", self.options["tier"], "--seeds", str(self.options["replicates"])]
-        self.begun = self.asked
+        begun, self.begun = self.begun, self.asked
         answer = self.command(words, kill=kill)
         if kill is not None and answer["status"] == -9:
+            # What it named before it was killed, it may have replaced.
+            self.damaged = [place for place in self.damaged if Path(place).parent.name not in answer["err"]]
             return
         if answer["status"] == 0:
             self.whole(answer)
+        elif self.name != self.known_as and self.asked not in self.complete and "use another --out" in answer["err"]:
+            # Renamed and edited, it is another study.
+            self.begun, self.name = begun, self.known_as
+            self.write()
         elif not self.rough:
             self.wrong("lost", f"status {answer['status']} after {self.damage_told()}: {last_line(answer['err'])}")
 
@@ -178,7 +185,7 @@ class History:
         answer = self.command(["report", "out", *named, "--json"])
         if answer["status"] == 0:
             self.part()
-        elif self.ended and not self.rough and not self.damaged and self.begun == self.ended:
+        elif self.ended and not self.rough and not self.damaged and self.begun == self.ended == self.asked:
             self.wrong("lost", f"status {answer['status']}: {last_line(answer['err'])}")
 
     def damage(self, number: int, way: str) -> None:
@@ -305,7 +312,7 @@ class History:
             self.wrong("stale", f"a verdict of {value}, expected {largest}, after {self.damage_told()}")
         self.named(answer)
         self.spared(answer)
-        self.ended, self.damaged = self.asked, []
+        self.ended, self.damaged, self.known_as = self.asked, [], self.name
         self.complete.add(self.asked)
 
     def named(self, answer: dict[str, Any]) -> None:

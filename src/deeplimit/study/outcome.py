@@ -137,6 +137,10 @@ def carry_out(
     with store:
         complete = [job.id for job in planned.jobs if store.is_complete(job.id)]
         notes = damages(planned, store, then="not used" if execution is None else "computed again")
+        if reporter is not None:  # at once: what is killed now has named what it was to replace
+            for note in notes:
+                reporter.note(note)
+            notes = []
         if execution is not None:
             jobs, left_out = _at_hand(planned, request, complete=complete)
             notes += [*left_out, *_notes(complete, store, execution=execution), *changes(request, store)]

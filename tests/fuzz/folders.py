@@ -164,7 +164,8 @@ class History:
         answer = self.command(words, kill=kill)
         if kill is not None and answer["status"] == -9:
             # What it named before it was killed, it may have replaced.
-            self.damaged = [place for place in self.damaged if Path(place).parent.name not in answer["err"]]
+            if "note: run" in answer["err"]:
+                self.damaged = [place for place in self.damaged if not place.startswith("runs/")]
             return
         if answer["status"] == 0:
             self.whole(answer)

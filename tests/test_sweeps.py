@@ -173,10 +173,22 @@ def test_an_unfinished_run_goes_on_from_its_checkpoint(jobs, store, monkeypatch)
 
 def test_a_packed_job_runs_in_a_worker_and_says_how_far_it_is(jobs, store):
     gauge = Gauge(store.out / "gauge", jobs)
-    outcome = compute_in_worker(0, packed(jobs[0]), execution=Execution(), checkpoint=store.out / "c", gauge=gauge.path)
+    outcome = compute_in_worker(
+        0, packed(jobs[0]), execution=Execution(), checkpoint=store.out / "c", gauge=gauge.path, path=sys.path
+    )
     assert outcome.rows is not None
     assert outcome.rows.height == 600
     assert gauge.fractions[:2].tolist() == [1.0, 0.0]
+
+
+def test_workers_start_beside_files_that_are_called_like_packages(tmp_path):
+    # The folder of a study comes first where its modules are looked for: of what workers begin with, not.
+    (tmp_path / "mine.py").write_text((Path(__file__).parent / "studies" / "flow.py").read_text())
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('shadowed')")
+    words = [sys.executable, "-P", "-m", "deeplimit", "study", "mine.py", "--out", "out", "--workers", "2"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, "shadowed" in done.stderr) == (0, False), done.stderr
+    assert "runs: 6 computed" in done.stdout
 
 
 PARENT = """

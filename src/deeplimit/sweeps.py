@@ -323,9 +323,9 @@ def in_processes(
     pool = ProcessPoolExecutor(execution.workers, initializer=attend, initargs=(os.getpid(),), env=environment)
     complete = False
     with Gauge(store.out / GAUGE, ordered).watched(reporter) as gauge:
-        call = partial(compute_in_worker, execution=execution, gauge=gauge.path)
+        call = partial(compute_in_worker, execution=execution, gauge=gauge.path, path=list(sys.path))
         try:
-            with interrupts_held(), _variables(SAFE_PATH):
+            with interrupts_held(), _variables(SAFE_PATH), _folders_of_studies_last():
                 futures = [
                     pool.submit(call, i, packed(job), checkpoint=store.checkpoint(job.id).path)
                     for i, job in enumerate(ordered)
@@ -341,6 +341,19 @@ def in_processes(
         finally:
             with interrupts_held():
                 pool.shutdown(kill_workers=not complete)
+
+
+@contextmanager
+def _folders_of_studies_last() -> Iterator[None]:
+    """Python looks in the folder of a study last inside the block: a `numpy.py` beside one is not what a worker starts with."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(STUDY_MODULE)]
+    folders = [str(Path(module.__file__).parent) for module in modules if module.__file__]
+    before = list(sys.path)
+    sys.path.sort(key=lambda place: place in folders)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @contextmanager
@@ -437,7 +450,9 @@ def attend(parent: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def compute_in_worker(index: int, content: bytes, *, execution: Execution, checkpoint: Path, gauge: Path) -> Outcome:
+def compute_in_worker(
+    index: int, content: bytes, *, execution: Execution, checkpoint: Path, gauge: Path, path: Sequence[str]
+) -> Outcome:
     """Run a packed job in a worker.
 
     Args:
@@ -445,6 +460,7 @@ def compute_in_worker(index: int, content: bytes, *, execution: Execution, check
         content: the packed job.
         execution, checkpoint: as in `compute`.
         gauge: file of the fractions done.
+        path: where Python looks for modules of the job.
     """
     import numpy as np
 
@@ -454,6 +470,7 @@ def compute_in_worker(index: int, content: bytes, *, execution: Execution, check
         fractions[index] = fraction
 
     limit_threads(execution.threads)
+    sys.path[:] = path
     job: Job = pickle.loads(content)
     return compute(job, execution, checkpoint=checkpoint, progress=note)
 

@@ -197,7 +197,8 @@ class History:
         if not files:
             return
         file = files[number % len(files)]
-        self.damaged.append(str(file.relative_to(self.out)))
+        if way != "link":  # behind which the same bytes lie
+            self.damaged.append(str(file.relative_to(self.out)))
         self.rough |= way in ROUGH or file.name in VITAL
         if way == "delete":
             file.unlink()
